@@ -1,0 +1,1731 @@
+/* Generated from src/ffi by tests/header.rs (BLESS=1 rewrites it). Do not edit: include <mooncake.h>. */
+
+#ifndef MOONCAKE_API_H
+#define MOONCAKE_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "mooncake/export.h"
+
+/**
+ * Version of this header: changes that break source or binary compatibility raise the major number (0.x: the minor).
+ */
+#define MC_VERSION_MAJOR 0
+
+/**
+ * Raised when functions or fields are added.
+ */
+#define MC_VERSION_MINOR 1
+
+/**
+ * Raised by corrections.
+ */
+#define MC_VERSION_PATCH 0
+
+/**
+ * The number in the library's SONAME (libmooncake.so.N): a program works with every library of the same number.
+ */
+#define MC_ABI_VERSION 0
+
+/**
+ * Creates no counters beyond those of mc_engine_get_stats().
+ */
+#define MC_ENGINE_FLAG_NO_METRICS 1
+
+/**
+ * Ignores MC_* environment variables.
+ */
+#define MC_ENGINE_FLAG_NO_ENVIRONMENT 2
+
+/**
+ * Listens nowhere: this engine can start transfers but offers nothing to peers on other hosts.
+ */
+#define MC_ENGINE_FLAG_NO_LISTEN 4
+
+/**
+ * Peers may read the region.
+ */
+#define MC_MEMORY_FLAG_REMOTE_READ 1
+
+/**
+ * Peers may write the region.
+ */
+#define MC_MEMORY_FLAG_REMOTE_WRITE 2
+
+/**
+ * Peers may do neither: the region is only a source or destination of this engine's own transfers.
+ */
+#define MC_MEMORY_FLAG_LOCAL_ONLY 4
+
+/**
+ * mc_memory_allocate: insist on huge pages instead of falling back to ordinary ones.
+ */
+#define MC_MEMORY_FLAG_HUGE_PAGES 8
+
+/**
+ * mc_memory_unregister, mc_memory_free: MC_ERR_BUSY instead of waiting.
+ */
+#define MC_MEMORY_FLAG_NO_WAIT 16
+
+/**
+ * Deliver one completion for the whole batch instead of one per request.
+ */
+#define MC_BATCH_FLAG_COMPLETE_ONCE 1
+
+/**
+ * The completion of one request.
+ */
+#define MC_COMPLETION_REQUEST 1
+
+/**
+ * The completion of a batch submitted with MC_BATCH_FLAG_COMPLETE_ONCE.
+ */
+#define MC_COMPLETION_BATCH 2
+
+/**
+ * A notification arrived: receive it with mc_notify_receive().
+ */
+#define MC_COMPLETION_NOTIFY 3
+
+/**
+ * Longest notification in bytes.
+ */
+#define MC_NOTIFY_MAX_LENGTH 1048576
+
+/**
+ * One end of transfers: its registered memory, its connections, its threads.
+ */
+typedef struct mc_engine_t mc_engine_t;
+
+/**
+ * Result of every call: MC_OK or a negative code. The numbers are permanent.
+ */
+typedef int32_t mc_status_t;
+
+/**
+ * How much a log line matters; a level includes all below it.
+ */
+typedef uint32_t mc_log_level_t;
+
+/**
+ * Receives one log line, NUL-terminated and without a line feed, valid during the call.
+ *
+ * Called from any thread, the library's own included, possibly from several at once. It must not call back into
+ * the library.
+ */
+typedef void (*mc_log_fn)(void *user_data, mc_log_level_t level, const char *target, const char *message);
+
+/**
+ * Is told that user_data will not be used again.
+ */
+typedef void (*mc_drop_fn)(void *user_data);
+
+/**
+ * Whether bytes that cross a network carry a CRC32C per slice.
+ */
+typedef uint32_t mc_checksum_t;
+
+/**
+ * How to make an engine. Zero means default in every field; mc_engine_options_default() fills struct_size.
+ */
+typedef struct mc_engine_options_t {
+  /**
+   * sizeof(mc_engine_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * MC_ENGINE_FLAG_*
+   */
+  uint64_t flags;
+  /**
+   * Name shown to peers and, with a metadata backend, under which they find this engine; at most 127 bytes.
+   * NULL: made from host name, process id and a number.
+   */
+  const char *name;
+  /**
+   * Address to listen on, as "10.0.0.1", "::1" or a host name. NULL: by `network_interface`, by `cidr`, else every
+   * address of the host.
+   */
+  const char *bind_address;
+  /**
+   * Network interface whose address to listen on, such as "eth0".
+   */
+  const char *network_interface;
+  /**
+   * Listen on the address that lies in this network, such as "10.0.0.0/8".
+   */
+  const char *cidr;
+  /**
+   * Port to listen on; 0: one that the kernel gives.
+   */
+  uint16_t port;
+  /**
+   * Last port to try when `port` is taken; 0: only `port`.
+   */
+  uint16_t port_last;
+  /**
+   * Connections for data to each peer, 1 to 16; 0: chosen from the processors.
+   */
+  uint32_t lanes;
+  /**
+   * Threads that move data, 1 to 64; 0: chosen from the processors.
+   */
+  uint32_t worker_threads;
+  /**
+   * MC_CHECKSUM_*
+   */
+  mc_checksum_t checksum;
+  /**
+   * Paths that bytes may take, separated by commas, of "local", "memfd", "cma", "tcp". NULL: all.
+   */
+  const char *transports;
+  /**
+   * Deadline of batches that name none, in milliseconds; 0: 60,000.
+   */
+  uint64_t default_deadline_ms;
+  /**
+   * A peer that owes an answer and is silent for so long is taken for lost, in milliseconds; 0: 5,000.
+   */
+  uint64_t keepalive_ms;
+  /**
+   * Secret that every peer must share, 16 to 256 bytes. NULL: peers are not authenticated.
+   */
+  const void *psk;
+  /**
+   * Bytes of `psk`.
+   */
+  size_t psk_length;
+  /**
+   * Where names are looked up: "memory://NAME" (this process) or "file:///DIRECTORY" (shared by its readers).
+   * NULL: names are addresses.
+   */
+  const char *metadata;
+  /**
+   * Configuration file (.toml or .json). It is weaker than the environment, which is weaker than this struct.
+   */
+  const char *config_file;
+  /**
+   * Requests that may be under way at once; 0: 1,048,576.
+   */
+  uint64_t queue_limit;
+} mc_engine_options_t;
+
+/**
+ * What an engine is at the moment.
+ */
+typedef struct mc_engine_info_t {
+  /**
+   * sizeof(mc_engine_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Port listened on; 0: none.
+   */
+  uint32_t port;
+  /**
+   * Name shown to peers.
+   */
+  char name[128];
+  /**
+   * "host:port" or "[host]:port" that peers on the network can open; "" when not listening.
+   */
+  char address[80];
+  /**
+   * Identity of this engine, 32 hexadecimal digits: made anew by each mc_engine_create().
+   */
+  char engine_id[40];
+  /**
+   * Usable paths, separated by commas.
+   */
+  char transports[64];
+  /**
+   * Segment of this engine's own memory, for transfers to itself.
+   */
+  uint64_t local_segment;
+  /**
+   * Connections for data to each peer.
+   */
+  uint32_t lanes;
+  /**
+   * Threads that move data.
+   */
+  uint32_t worker_threads;
+  /**
+   * Live registrations.
+   */
+  uint64_t region_count;
+  /**
+   * Bytes in live registrations, overlaps counted each time.
+   */
+  uint64_t registered_bytes;
+  /**
+   * Open segments, the local one not counted.
+   */
+  uint64_t segment_count;
+  /**
+   * Batches not yet released.
+   */
+  uint64_t batch_count;
+  /**
+   * Notifications that wait to be received.
+   */
+  uint64_t notify_count;
+} mc_engine_info_t;
+
+/**
+ * How to register or allocate memory; mc_memory_options_default() fills struct_size.
+ */
+typedef struct mc_memory_options_t {
+  /**
+   * sizeof(mc_memory_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * MC_MEMORY_FLAG_REMOTE_READ, _REMOTE_WRITE, _LOCAL_ONLY, _HUGE_PAGES; none of the first three: peers may read
+   * and write.
+   */
+  uint64_t flags;
+  /**
+   * Where the memory is, such as "cpu:0"; at most 31 bytes, shown to peers. NULL: "*", unknown.
+   */
+  const char *location;
+} mc_memory_options_t;
+
+/**
+ * One registration of memory. 0 is never valid.
+ */
+typedef uint64_t mc_region_t;
+
+/**
+ * A range of this process's memory.
+ */
+typedef struct mc_span_t {
+  /**
+   * First byte.
+   */
+  void *address;
+  /**
+   * Bytes.
+   */
+  size_t length;
+} mc_span_t;
+
+/**
+ * What a registration is.
+ */
+typedef struct mc_memory_info_t {
+  /**
+   * sizeof(mc_memory_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Times it was registered (identical registrations share one region).
+   */
+  uint32_t reference_count;
+  /**
+   * First byte.
+   */
+  void *address;
+  /**
+   * Bytes.
+   */
+  size_t length;
+  /**
+   * MC_MEMORY_FLAG_REMOTE_READ and _REMOTE_WRITE as they hold; _HUGE_PAGES when it lies on such.
+   */
+  uint64_t flags;
+  /**
+   * Transfers of this engine under way from or to it.
+   */
+  uint64_t use_count;
+  /**
+   * Made by mc_memory_allocate().
+   */
+  bool is_allocated;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[7];
+  /**
+   * Location hint.
+   */
+  char location[32];
+} mc_memory_info_t;
+
+/**
+ * A peer's memory as this engine knows it. 0 is never valid.
+ */
+typedef uint64_t mc_segment_t;
+
+/**
+ * What an open segment is.
+ */
+typedef struct mc_segment_info_t {
+  /**
+   * sizeof(mc_segment_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Regions known.
+   */
+  uint32_t region_count;
+  /**
+   * Name of the peer's engine.
+   */
+  char name[128];
+  /**
+   * Address at which the peer was met.
+   */
+  char address[80];
+  /**
+   * Identity of the peer's engine, 32 hexadecimal digits; another one after it restarted.
+   */
+  char engine_id[40];
+  /**
+   * Path that transfers of ordinary memory take now: "local", "memfd", "cma" or "tcp".
+   */
+  char path[16];
+  /**
+   * Bytes in the regions known.
+   */
+  uint64_t total_bytes;
+  /**
+   * It was made by mc_segment_import().
+   */
+  bool is_imported;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[7];
+} mc_segment_info_t;
+
+/**
+ * One region that a peer offers.
+ */
+typedef struct mc_remote_region_t {
+  /**
+   * First byte, as the peer's own virtual address: what mc_request_t.remote counts in.
+   */
+  uint64_t address;
+  /**
+   * Bytes.
+   */
+  uint64_t length;
+  /**
+   * MC_MEMORY_FLAG_REMOTE_READ, _REMOTE_WRITE
+   */
+  uint64_t flags;
+  /**
+   * Path that transfers to this region take now.
+   */
+  char path[16];
+  /**
+   * Location hint of its owner.
+   */
+  char location[32];
+} mc_remote_region_t;
+
+/**
+ * What a probe found.
+ */
+typedef struct mc_probe_t {
+  /**
+   * sizeof(mc_probe_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Connections for data that stand.
+   */
+  uint32_t lanes;
+  /**
+   * The peer answered.
+   */
+  bool is_alive;
+  /**
+   * The peer is another process than the one this segment was opened with.
+   */
+  bool has_restarted;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[6];
+  /**
+   * Milliseconds since the peer was met (alive) or since it last answered (not alive).
+   */
+  uint64_t since_ms;
+  /**
+   * Time from question to answer in nanoseconds.
+   */
+  uint64_t round_trip_ns;
+  /**
+   * Path that transfers of ordinary memory would take now.
+   */
+  char path[16];
+  /**
+   * Identity of the peer's engine, 32 hexadecimal digits.
+   */
+  char engine_id[40];
+} mc_probe_t;
+
+/**
+ * Which way the bytes go.
+ */
+typedef uint32_t mc_opcode_t;
+
+/**
+ * One transfer between local memory and a segment.
+ */
+typedef struct mc_request_t {
+  /**
+   * MC_OPCODE_*
+   */
+  mc_opcode_t opcode;
+  /**
+   * Must be 0.
+   */
+  uint32_t flags;
+  /**
+   * Whose memory.
+   */
+  mc_segment_t segment;
+  /**
+   * Absolute virtual address in the peer's process.
+   */
+  uint64_t remote;
+  /**
+   * Local memory, in one registered region; NULL when `spans` is used.
+   */
+  void *local;
+  /**
+   * Bytes, at least 1; with `spans` their sum.
+   */
+  uint64_t length;
+  /**
+   * [span_count] pieces of local memory that follow each other in the peer's; each in one registered region, none
+   * empty. NULL: `local` is used.
+   */
+  const struct mc_span_t *spans;
+  /**
+   * Items in spans.
+   */
+  size_t span_count;
+  /**
+   * Comes back in the completion.
+   */
+  uint64_t user_data;
+} mc_request_t;
+
+/**
+ * Which of two batches goes first when both wait for the same link.
+ */
+typedef uint32_t mc_priority_t;
+
+/**
+ * A queue of completions that belongs to whoever made it. 0 is never valid.
+ */
+typedef uint64_t mc_cq_t;
+
+/**
+ * How to run a batch; mc_batch_options_default() fills struct_size.
+ */
+typedef struct mc_batch_options_t {
+  /**
+   * sizeof(mc_batch_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * MC_PRIORITY_*
+   */
+  mc_priority_t priority;
+  /**
+   * MC_BATCH_FLAG_*
+   */
+  uint64_t flags;
+  /**
+   * Milliseconds from submit or post until everything that is not done ends with MC_ERR_TIMEOUT or
+   * MC_ERR_UNREACHABLE; 0: the engine's default.
+   */
+  uint64_t deadline_ms;
+  /**
+   * Completion queue for the completions; 0: none.
+   */
+  mc_cq_t cq;
+  /**
+   * user_data of the completion with MC_BATCH_FLAG_COMPLETE_ONCE.
+   */
+  uint64_t user_data;
+  /**
+   * Notification to send when all requests completed and their bytes are visible; NULL: none. Its tag, at most
+   * 255 bytes.
+   */
+  const char *notify_tag;
+  /**
+   * [notify_length] bytes, copied; may be NULL when the length is 0.
+   */
+  const void *notify_data;
+  /**
+   * At most MC_NOTIFY_MAX_LENGTH.
+   */
+  size_t notify_length;
+  /**
+   * Peer to notify; 0: the segment of the first request.
+   */
+  mc_segment_t notify_segment;
+} mc_batch_options_t;
+
+/**
+ * A set of requests submitted at once. 0 is never valid.
+ */
+typedef uint64_t mc_batch_t;
+
+/**
+ * How far a batch is.
+ */
+typedef struct mc_batch_info_t {
+  /**
+   * sizeof(mc_batch_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * MC_OK while nothing failed; else the first failure.
+   */
+  mc_status_t status;
+  /**
+   * Every request ended, and the notification, if any, was delivered: no local buffer will be touched again.
+   */
+  bool is_done;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[7];
+  /**
+   * Requests in the batch.
+   */
+  uint64_t request_count;
+  /**
+   * Requests that completed.
+   */
+  uint64_t completed_count;
+  /**
+   * Requests that failed, timed out or were canceled.
+   */
+  uint64_t failed_count;
+  /**
+   * Bytes of completed requests.
+   */
+  uint64_t completed_bytes;
+} mc_batch_info_t;
+
+/**
+ * What became of a request or a batch.
+ */
+typedef struct mc_completion_t {
+  /**
+   * From the request, the batch options or mc_notify_bind().
+   */
+  uint64_t user_data;
+  /**
+   * The batch; 0 for MC_COMPLETION_NOTIFY.
+   */
+  mc_batch_t batch;
+  /**
+   * Index of the request in its batch; 0 otherwise.
+   */
+  uint64_t index;
+  /**
+   * Bytes transferred.
+   */
+  uint64_t length;
+  /**
+   * MC_OK, the reason of the failure, or MC_ERR_NOT_READY from mc_batch_task() while it is under way.
+   */
+  mc_status_t status;
+  /**
+   * MC_COMPLETION_*
+   */
+  uint32_t kind;
+} mc_completion_t;
+
+/**
+ * How to make a queue; mc_cq_options_default() fills struct_size.
+ */
+typedef struct mc_cq_options_t {
+  /**
+   * sizeof(mc_cq_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Completions it can hold, at most 16,777,216; 0: 65,536. Batches that could overflow it are refused.
+   */
+  uint32_t capacity;
+} mc_cq_options_t;
+
+/**
+ * A notification that was received.
+ */
+typedef struct mc_notify_info_t {
+  /**
+   * sizeof(mc_notify_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Padding, 0.
+   */
+  uint32_t reserved;
+  /**
+   * Its tag.
+   */
+  char tag[256];
+  /**
+   * Name of the engine that sent it.
+   */
+  char sender[128];
+  /**
+   * Identity of the engine that sent it, 32 hexadecimal digits.
+   */
+  char sender_id[40];
+  /**
+   * Its bytes, also when the buffer was too small.
+   */
+  uint64_t length;
+} mc_notify_info_t;
+
+/**
+ * Bytes that one path carried.
+ */
+typedef struct mc_path_stats_t {
+  /**
+   * Read from peers by this engine.
+   */
+  uint64_t read_bytes;
+  /**
+   * Written to peers by this engine.
+   */
+  uint64_t written_bytes;
+  /**
+   * Read from this engine by peers, as seen here; paths that need no hand of the owner do not count it.
+   */
+  uint64_t served_read_bytes;
+  /**
+   * Written into this engine by peers, likewise.
+   */
+  uint64_t served_written_bytes;
+} mc_path_stats_t;
+
+/**
+ * Counters since the engine was made.
+ */
+typedef struct mc_engine_stats_t {
+  /**
+   * sizeof(mc_engine_stats_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Padding, 0.
+   */
+  uint32_t reserved;
+  /**
+   * Within this process.
+   */
+  struct mc_path_stats_t local;
+  /**
+   * Mapped memory of a process on this host.
+   */
+  struct mc_path_stats_t memfd;
+  /**
+   * Cross-memory attach of a process on this host.
+   */
+  struct mc_path_stats_t cma;
+  /**
+   * TCP.
+   */
+  struct mc_path_stats_t tcp;
+  /**
+   * Batches started.
+   */
+  uint64_t batch_count;
+  /**
+   * Requests completed.
+   */
+  uint64_t completed_count;
+  /**
+   * Requests that ended otherwise.
+   */
+  uint64_t failed_count;
+  /**
+   * Slices sent again after a lost connection or a wrong checksum.
+   */
+  uint64_t retry_count;
+  /**
+   * Slices whose checksum did not match.
+   */
+  uint64_t corrupted_count;
+  /**
+   * Connections that peers opened and this engine accepted.
+   */
+  uint64_t accepted_count;
+  /**
+   * Connections, frames and accesses that this engine refused.
+   */
+  uint64_t refused_count;
+  /**
+   * Times that a worker thread of this engine woke up.
+   */
+  uint64_t wakeup_count;
+  /**
+   * Notifications sent and received.
+   */
+  uint64_t notify_count;
+} mc_engine_stats_t;
+
+/**
+ * Success.
+ */
+#define MC_OK 0
+
+/**
+ * An argument is outside its documented range. Caller's mistake: do not retry.
+ */
+#define MC_ERR_INVALID_ARGUMENT -1
+
+/**
+ * The handle is NULL, stale, foreign or was never valid.
+ */
+#define MC_ERR_INVALID_HANDLE -2
+
+/**
+ * This build or this host cannot do that.
+ */
+#define MC_ERR_UNSUPPORTED -3
+
+/**
+ * The caller's buffer is too small; the full length was reported.
+ */
+#define MC_ERR_BUFFER_TOO_SMALL -4
+
+/**
+ * The object is not in a state that allows this call.
+ */
+#define MC_ERR_INVALID_STATE -5
+
+/**
+ * The memory is not registered, or no longer.
+ */
+#define MC_ERR_ADDRESS_NOT_REGISTERED -6
+
+/**
+ * In use at the moment: try later.
+ */
+#define MC_ERR_BUSY -20
+
+/**
+ * The deadline passed.
+ */
+#define MC_ERR_TIMEOUT -21
+
+/**
+ * Canceled on request.
+ */
+#define MC_ERR_CANCELED -22
+
+/**
+ * A bounded queue or table is full: try later.
+ */
+#define MC_ERR_EXHAUSTED -23
+
+/**
+ * No memory or disk space left for this.
+ */
+#define MC_ERR_NO_SPACE -24
+
+/**
+ * A quota is used up.
+ */
+#define MC_ERR_QUOTA_EXCEEDED -25
+
+/**
+ * Not finished yet.
+ */
+#define MC_ERR_NOT_READY -26
+
+/**
+ * Nothing exists under that name.
+ */
+#define MC_ERR_NOT_FOUND -40
+
+/**
+ * The name is taken.
+ */
+#define MC_ERR_ALREADY_EXISTS -41
+
+/**
+ * The lease ran out.
+ */
+#define MC_ERR_LEASE_EXPIRED -42
+
+/**
+ * The owner does not allow this.
+ */
+#define MC_ERR_PERMISSION -43
+
+/**
+ * The peers do not share a key.
+ */
+#define MC_ERR_UNAUTHENTICATED -44
+
+/**
+ * The peers speak no common protocol version.
+ */
+#define MC_ERR_VERSION_MISMATCH -45
+
+/**
+ * The peer does not answer. A write that was under way is undefined at the peer until it was met again.
+ */
+#define MC_ERR_UNREACHABLE -60
+
+/**
+ * The connection to the peer broke.
+ */
+#define MC_ERR_CONNECTION_LOST -61
+
+/**
+ * The peer restarted; its memory is new.
+ */
+#define MC_ERR_PEER_RESTARTED -62
+
+/**
+ * The peer refused.
+ */
+#define MC_ERR_REJECTED -63
+
+/**
+ * The bytes do not match their checksum.
+ */
+#define MC_ERR_CORRUPTED -80
+
+/**
+ * A device reported an error.
+ */
+#define MC_ERR_DEVICE -81
+
+/**
+ * The operating system reported an error.
+ */
+#define MC_ERR_IO -82
+
+/**
+ * A defect in this library: please report it with the log.
+ */
+#define MC_ERR_INTERNAL -99
+
+/**
+ * Nothing.
+ */
+#define MC_LOG_LEVEL_OFF 0
+
+/**
+ * Something failed and somebody should know.
+ */
+#define MC_LOG_LEVEL_ERROR 1
+
+/**
+ * Something is wrong and was worked around.
+ */
+#define MC_LOG_LEVEL_WARN 2
+
+/**
+ * What was bound, advertised, chosen, and why. The default.
+ */
+#define MC_LOG_LEVEL_INFO 3
+
+/**
+ * Connections and decisions, one line each.
+ */
+#define MC_LOG_LEVEL_DEBUG 4
+
+/**
+ * Everything.
+ */
+#define MC_LOG_LEVEL_TRACE 5
+
+/**
+ * On between peers of this library.
+ */
+#define MC_CHECKSUM_DEFAULT 0
+
+/**
+ * Never.
+ */
+#define MC_CHECKSUM_OFF 1
+
+/**
+ * Always: a peer that will not is refused.
+ */
+#define MC_CHECKSUM_REQUIRED 2
+
+/**
+ * From the segment into local memory.
+ */
+#define MC_OPCODE_READ 1
+
+/**
+ * From local memory into the segment.
+ */
+#define MC_OPCODE_WRITE 2
+
+/**
+ * Between the others.
+ */
+#define MC_PRIORITY_NORMAL 0
+
+/**
+ * Before all others: a request whose first token waits.
+ */
+#define MC_PRIORITY_HIGH 1
+
+/**
+ * When nothing else waits: replication, prefetch.
+ */
+#define MC_PRIORITY_LOW 2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Returns the name of a status without its prefix, such as "TIMEOUT"; "UNKNOWN" for a number that is none.
+ *
+ * @param status  any number
+ * Errors: none. The text is static.
+ * Since: 0.1
+ */
+MC_API const char *mc_status_name(mc_status_t status);
+
+/**
+ * Returns one static sentence about a status.
+ *
+ * @param status  any number
+ * Errors: none. The text is static.
+ * Since: 0.1
+ */
+MC_API const char *mc_status_text(mc_status_t status);
+
+/**
+ * Tells whether the same call may succeed later without a change by the caller.
+ *
+ * @param status  any number
+ * Errors: none; false for MC_OK and for a number that is no status.
+ * Since: 0.1
+ */
+MC_API bool mc_status_is_retryable(mc_status_t status);
+
+/**
+ * Returns what went wrong in this thread's last failing call, with names of peers and what to do.
+ *
+ * The text is valid until the next failing call of this thread; "" before the first. Completions carry a
+ * code only: their story is in the log.
+ *
+ * Errors: none.
+ * Since: 0.1
+ */
+MC_API const char *mc_last_error_message(void);
+
+/**
+ * Returns the version of the loaded library, such as "0.1.0".
+ *
+ * Errors: none. The text is static.
+ * Since: 0.1
+ */
+MC_API const char *mc_version(void);
+
+/**
+ * Returns the ABI number of the loaded library, to compare with MC_ABI_VERSION.
+ *
+ * Errors: none.
+ * Since: 0.1
+ */
+MC_API uint32_t mc_abi_version(void);
+
+/**
+ * Sends the log of every engine of this process to a callback, instead of nowhere.
+ *
+ * Replaces the callback set before, whose `drop` runs when its last call has returned.
+ *
+ * @param callback  NULL: the log goes nowhere, as at the start
+ * @param user_data  handed to the callback; kept until `drop` is called
+ * @param drop  may be NULL
+ * Errors: none besides MC_ERR_INTERNAL.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_log_set_callback(mc_log_fn callback, void *user_data, mc_drop_fn drop);
+
+/**
+ * Chooses how much is logged, for every engine of this process.
+ *
+ * @param level  MC_LOG_LEVEL_*
+ * Errors: MC_ERR_INVALID_ARGUMENT (no such level).
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_log_set_level(mc_log_level_t level);
+
+/**
+ * Creates an engine: binds its port, starts its threads. No peer is contacted.
+ *
+ * @param options  NULL: all defaults
+ * @param[out] out_engine  the engine; end it with mc_engine_destroy()
+ * Errors: MC_ERR_INVALID_ARGUMENT (which field, and its range), MC_ERR_IO (binding; the address is named),
+ * MC_ERR_NOT_FOUND (interface, network or configuration file), MC_ERR_ALREADY_EXISTS (name taken in the backend),
+ * MC_ERR_UNSUPPORTED (field newer than the library).
+ * Threads: blocks for the metadata backend, if one is named.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_engine_create(const struct mc_engine_options_t *options,
+                             struct mc_engine_t **out_engine);
+
+/**
+ * Ends an engine: fails what is under way, closes its connections, forgets its memory.
+ *
+ * On return no registered buffer will be touched again by this engine or on its behalf. Calls of other threads on
+ * this engine end with MC_ERR_INVALID_HANDLE.
+ *
+ * @param engine  NULL: nothing happens, MC_OK
+ * Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+ * Threads: blocks until copies under way have ended.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_engine_destroy(struct mc_engine_t *engine);
+
+/**
+ * Waits until no batch of this engine is under way: the polite step before mc_engine_destroy().
+ *
+ * @param engine  the engine
+ * @param timeout_ms  milliseconds; 0 polls, -1 waits for ever
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_BUSY (still under way after the time; the text says how many).
+ * Threads: blocks.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_engine_drain(struct mc_engine_t *engine, int64_t timeout_ms);
+
+/**
+ * Tells what an engine is: names, addresses, counts.
+ *
+ * @param engine  the engine
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_engine_get_info(const struct mc_engine_t *engine, struct mc_engine_info_t *out_info);
+
+/**
+ * Writes the effective configuration as JSON: for each setting its value and where it came from
+ * ("default", "file", "environment" or "options"). A key is shown as its length only.
+ *
+ * @param engine  the engine
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_engine_get_config(const struct mc_engine_t *engine,
+                                 char *buffer,
+                                 size_t size,
+                                 size_t *out_length);
+
+/**
+ * Writes a blob with which a peer can reach this engine without any name service: its addresses and regions.
+ *
+ * Send it by any channel; the peer calls mc_segment_import(). A blob with some regions gives access to those only.
+ * It does not change when more memory is registered later: export again.
+ *
+ * @param engine  the engine
+ * @param regions  [region_count] regions to tell of; NULL with count 0: all
+ * @param region_count  any number
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole blob, also when buffer was too small (then buffer is not written)
+ * Errors: MC_ERR_INVALID_HANDLE (engine or a region), MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_engine_export(const struct mc_engine_t *engine,
+                             const uint64_t *regions,
+                             size_t region_count,
+                             void *buffer,
+                             size_t size,
+                             size_t *out_length);
+
+/**
+ * Registers memory, so that this engine may transfer from and to it and, unless forbidden, its peers too.
+ *
+ * Registering the identical range again returns the same region and counts; a contained or overlapping range is a
+ * region of its own; a longer range at the same address too. All may be unregistered in any order. Registering costs
+ * no pinning and no system call; the memory must stay mapped until the region is unregistered.
+ *
+ * @param engine  the engine
+ * @param address  first byte
+ * @param length  bytes, at least 1
+ * @param options  NULL: peers may read and write
+ * @param[out] out_region  the region; end it with mc_memory_unregister()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (NULL, zero or wrapping range), MC_ERR_EXHAUSTED.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_register(struct mc_engine_t *engine,
+                               void *address,
+                               size_t length,
+                               const struct mc_memory_options_t *options,
+                               mc_region_t *out_region);
+
+/**
+ * Registers many ranges at once.
+ *
+ * @param engine  the engine
+ * @param spans  [count] ranges
+ * @param count  at least 1
+ * @param options  for all of them; NULL: peers may read and write
+ * @param[out] out_regions  [count]; 0 where it failed
+ * @param[out] out_statuses  [count]; may be NULL
+ * Errors: the first failure among the statuses; MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_register_batch(struct mc_engine_t *engine,
+                                     const struct mc_span_t *spans,
+                                     size_t count,
+                                     const struct mc_memory_options_t *options,
+                                     mc_region_t *out_regions,
+                                     mc_status_t *out_statuses);
+
+/**
+ * Ends a registration. The last of identical ones ends the region: peers can no longer reach it.
+ *
+ * Transfers of this engine that use the region are waited for; those of peers are fenced off at once.
+ *
+ * @param engine  the engine
+ * @param region  from mc_memory_register() or mc_memory_register_batch()
+ * @param flags  MC_MEMORY_FLAG_NO_WAIT: MC_ERR_BUSY when transfers are under way; else 0
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUSY (with the flag; or a peer process of this host
+ * is stopped in the middle of a copy and cannot be waited for longer), MC_ERR_INVALID_STATE (allocated memory: use
+ * mc_memory_free()).
+ * Threads: blocks until transfers that use the region have ended.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_unregister(struct mc_engine_t *engine,
+                                 mc_region_t region,
+                                 uint64_t flags);
+
+/**
+ * Ends many registrations.
+ *
+ * @param engine  the engine
+ * @param regions  [count]
+ * @param count  at least 1
+ * @param flags  as in mc_memory_unregister()
+ * @param[out] out_statuses  [count]; may be NULL
+ * Errors: the first failure among the statuses; MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks as mc_memory_unregister() does.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_unregister_batch(struct mc_engine_t *engine,
+                                       const mc_region_t *regions,
+                                       size_t count,
+                                       uint64_t flags,
+                                       mc_status_t *out_statuses);
+
+/**
+ * Allocates memory that peers on this host reach fastest, zeroed, populated and registered.
+ *
+ * It lies in a sealed memory file on huge pages where the host has them; peers of this host map it.
+ *
+ * @param engine  the engine
+ * @param length  bytes, at least 1; rounded up to whole pages
+ * @param options  NULL: peers may read and write
+ * @param[out] out_address  first byte
+ * @param[out] out_region  the region; end both with mc_memory_free()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NO_SPACE, MC_ERR_UNSUPPORTED (no memory files).
+ * Threads: blocks for the time that touching every page takes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_allocate(struct mc_engine_t *engine,
+                               size_t length,
+                               const struct mc_memory_options_t *options,
+                               void **out_address,
+                               mc_region_t *out_region);
+
+/**
+ * Frees what mc_memory_allocate() made, and its registration.
+ *
+ * @param engine  the engine
+ * @param region  from mc_memory_allocate()
+ * @param flags  as in mc_memory_unregister()
+ * Errors: as mc_memory_unregister(); MC_ERR_INVALID_STATE (not allocated by this library).
+ * Threads: blocks as mc_memory_unregister() does.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_memory_free(struct mc_engine_t *engine, mc_region_t region, uint64_t flags);
+
+/**
+ * Tells what a region is.
+ *
+ * @param engine  the engine
+ * @param region  a live region
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_memory_get_info(const struct mc_engine_t *engine,
+                               mc_region_t region,
+                               struct mc_memory_info_t *out_info);
+
+/**
+ * Opens a peer's segment by address or by name, and meets the peer.
+ *
+ * Opening again gives another id of the same connection. A peer that restarts later is met again without any call.
+ *
+ * @param engine  the engine
+ * @param name  "host:port", "[IPv6]:port", or a name in the metadata backend
+ * @param timeout_ms  milliseconds; 0: do not wait, the first transfer meets the peer; -1: the default deadline
+ * @param[out] out_segment  the segment; end it with mc_segment_close()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND (no such name or host),
+ * MC_ERR_UNREACHABLE, MC_ERR_UNAUTHENTICATED, MC_ERR_VERSION_MISMATCH, MC_ERR_REJECTED, MC_ERR_EXHAUSTED.
+ * Threads: blocks for the peer's answer.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_open(struct mc_engine_t *engine,
+                            const char *name,
+                            int64_t timeout_ms,
+                            mc_segment_t *out_segment);
+
+/**
+ * Makes a segment of a peer's blob. Nobody is contacted: the first transfer meets the peer.
+ *
+ * The segment has the regions of the blob and no others. A region that its owner unregistered since fails the
+ * transfer with MC_ERR_ADDRESS_NOT_REGISTERED, also when other memory was registered there.
+ *
+ * @param engine  the engine
+ * @param blob  [length] bytes from the peer's mc_engine_export()
+ * @param length  bytes
+ * @param[out] out_segment  the segment; end it with mc_segment_close()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (not a blob, or cut), MC_ERR_VERSION_MISMATCH,
+ * MC_ERR_EXHAUSTED.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_import(struct mc_engine_t *engine,
+                              const void *blob,
+                              size_t length,
+                              mc_segment_t *out_segment);
+
+/**
+ * Closes a segment. Transfers under way go on; the last segment of a peer closes its connections.
+ *
+ * @param engine  the engine
+ * @param segment  from mc_segment_open() or mc_segment_import()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (the local segment).
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_segment_close(struct mc_engine_t *engine, mc_segment_t segment);
+
+/**
+ * Tells what a segment is.
+ *
+ * @param engine  the engine
+ * @param segment  an open segment
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_get_info(const struct mc_engine_t *engine,
+                                mc_segment_t segment,
+                                struct mc_segment_info_t *out_info);
+
+/**
+ * Lists the regions of a segment in the order in which the peer registered them.
+ *
+ * @param engine  the engine
+ * @param segment  an open segment
+ * @param[out] out_regions  [capacity]; may be NULL when capacity is 0
+ * @param capacity  items in out_regions
+ * @param[out] out_count  regions there are, also when there was room for fewer
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL (the first `capacity` are written).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_list_regions(const struct mc_engine_t *engine,
+                                    mc_segment_t segment,
+                                    struct mc_remote_region_t *out_regions,
+                                    size_t capacity,
+                                    size_t *out_count);
+
+/**
+ * Asks the peer for its regions anew. Transfers do that by themselves when they meet an unknown address; this is
+ * for mc_segment_list_regions().
+ *
+ * @param engine  the engine
+ * @param segment  an open segment, not an imported one
+ * @param timeout_ms  milliseconds; -1: the default deadline
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (imported), MC_ERR_TIMEOUT, and those of mc_segment_open().
+ * Threads: blocks for the peer's answer.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_refresh(struct mc_engine_t *engine,
+                               mc_segment_t segment,
+                               int64_t timeout_ms);
+
+/**
+ * Asks whether a peer is alive. A dead peer is an answer, not an error.
+ *
+ * @param engine  the engine
+ * @param segment  an open segment
+ * @param timeout_ms  milliseconds to wait for the answer; -1: the keepalive time
+ * @param[in,out] out_probe  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the peer's answer.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_segment_probe(struct mc_engine_t *engine,
+                             mc_segment_t segment,
+                             int64_t timeout_ms,
+                             struct mc_probe_t *out_probe);
+
+/**
+ * Starts a batch of transfers and returns at once.
+ *
+ * Requests may go to different segments, and complete in any order. Copies that stay on this host and are small
+ * are done when this returns.
+ *
+ * @param engine  the engine
+ * @param requests  [count], copied before return, the spans too
+ * @param count  at least 1
+ * @param options  NULL: normal priority, default deadline, no queue, no notification
+ * @param[out] out_batch  the batch; end it with mc_batch_release()
+ * Memory: every local range must lie in a registered region, and stays in use until its request ended.
+ * Errors: MC_ERR_INVALID_HANDLE (engine, segment or queue), MC_ERR_INVALID_ARGUMENT (which request, and why),
+ * MC_ERR_ADDRESS_NOT_REGISTERED (local range), MC_ERR_EXHAUSTED (too much under way, or the queue could overflow).
+ * On an error nothing was started.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_submit(struct mc_engine_t *engine,
+                            const struct mc_request_t *requests,
+                            size_t count,
+                            const struct mc_batch_options_t *options,
+                            mc_batch_t *out_batch);
+
+/**
+ * Checks and resolves a batch without starting it: for transfers that repeat over the same memory.
+ *
+ * @param engine  the engine
+ * @param requests  [count], copied before return, the spans too
+ * @param count  at least 1
+ * @param options  as in mc_batch_submit(); the deadline counts from each post
+ * @param[out] out_batch  the batch; start it with mc_batch_post(), end it with mc_batch_release()
+ * Memory: the local regions are in use until the batch is released.
+ * Errors: as mc_batch_submit().
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_prepare(struct mc_engine_t *engine,
+                             const struct mc_request_t *requests,
+                             size_t count,
+                             const struct mc_batch_options_t *options,
+                             mc_batch_t *out_batch);
+
+/**
+ * Starts a prepared batch, for the first time or again after it ended. Allocates nothing.
+ *
+ * @param engine  the engine
+ * @param batch  from mc_batch_prepare()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (not prepared), MC_ERR_BUSY (still under way),
+ * MC_ERR_EXHAUSTED (too much under way, or the queue could overflow).
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_batch_post(struct mc_engine_t *engine, mc_batch_t batch);
+
+/**
+ * Tells how far a batch is. Costs the same for any number of requests, allocates nothing, never blocks.
+ *
+ * @param engine  the engine
+ * @param batch  a batch
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT. A failed transfer is no error of this call: look at
+ * out_info->is_done and ->status.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_poll(struct mc_engine_t *engine,
+                          mc_batch_t batch,
+                          struct mc_batch_info_t *out_info);
+
+/**
+ * Waits until a batch is done, and returns what became of it.
+ *
+ * @param engine  the engine
+ * @param batch  a batch
+ * @param timeout_ms  milliseconds; 0 polls, -1 waits until it is done (its deadline bounds that)
+ * @param[in,out] out_info  struct_size set by the caller; may be NULL
+ * Errors: MC_ERR_NOT_READY (not done after the time), the status of the first request that failed (out_info->is_done
+ * is true then), MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks; the waiting thread moves its own bytes where it can.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_wait(struct mc_engine_t *engine,
+                          mc_batch_t batch,
+                          int64_t timeout_ms,
+                          struct mc_batch_info_t *out_info);
+
+/**
+ * Tells what became of one request of a batch.
+ *
+ * @param engine  the engine
+ * @param batch  a batch
+ * @param index  0 to count - 1
+ * @param[out] out_completion  its status is MC_ERR_NOT_READY while the request is under way
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (index).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_task(struct mc_engine_t *engine,
+                          mc_batch_t batch,
+                          size_t index,
+                          struct mc_completion_t *out_completion);
+
+/**
+ * Ends a batch early. What was not sent is not sent; what was sent is waited for, a short while.
+ *
+ * Returns at once: the batch is done soon after, each request with MC_OK (it was faster), MC_ERR_CANCELED (local
+ * memory is not touched again, remote memory is final: it holds any mix of old, new and zero bytes in the range) or
+ * MC_ERR_UNREACHABLE (the peer did not answer: the remote range is undefined until that peer was met again).
+ *
+ * @param engine  the engine
+ * @param batch  a batch; one that is done stays as it is
+ * Errors: MC_ERR_INVALID_HANDLE.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_cancel(struct mc_engine_t *engine,
+                            mc_batch_t batch);
+
+/**
+ * Gives a batch back, at any time. One that is under way is canceled in the background; its completions still reach
+ * its queue.
+ *
+ * @param engine  the engine
+ * @param batch  a batch
+ * Errors: MC_ERR_INVALID_HANDLE.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_batch_release(struct mc_engine_t *engine,
+                             mc_batch_t batch);
+
+/**
+ * Makes a completion queue.
+ *
+ * @param engine  the engine
+ * @param options  NULL: all defaults
+ * @param[out] out_cq  the queue; end it with mc_cq_destroy()
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_EXHAUSTED, MC_ERR_IO (no file descriptor left).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_cq_create(struct mc_engine_t *engine,
+                         const struct mc_cq_options_t *options,
+                         mc_cq_t *out_cq);
+
+/**
+ * Ends a queue and wakes who waits on it. Batches that name it go on; their completions go nowhere.
+ *
+ * @param engine  the engine
+ * @param cq  a queue
+ * Errors: MC_ERR_INVALID_HANDLE.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_cq_destroy(struct mc_engine_t *engine, mc_cq_t cq);
+
+/**
+ * Takes completions that are there. Allocates nothing, never blocks.
+ *
+ * @param engine  the engine
+ * @param cq  a queue
+ * @param[out] out_completions  [capacity]
+ * @param capacity  at least 1
+ * @param[out] out_count  completions taken, may be 0
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_cq_poll(struct mc_engine_t *engine,
+                       mc_cq_t cq,
+                       struct mc_completion_t *out_completions,
+                       size_t capacity,
+                       size_t *out_count);
+
+/**
+ * Takes completions, waiting for the first.
+ *
+ * @param engine  the engine
+ * @param cq  a queue
+ * @param timeout_ms  milliseconds; 0 polls, -1 waits for ever
+ * @param[out] out_completions  [capacity]
+ * @param capacity  at least 1
+ * @param[out] out_count  completions taken; 0 after the time
+ * Errors: MC_ERR_INVALID_HANDLE (also when the queue is destroyed meanwhile), MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_cq_wait(struct mc_engine_t *engine,
+                       mc_cq_t cq,
+                       int64_t timeout_ms,
+                       struct mc_completion_t *out_completions,
+                       size_t capacity,
+                       size_t *out_count);
+
+/**
+ * Returns a file descriptor that is readable while the queue is not empty: for poll, epoll or select.
+ *
+ * It belongs to the queue: do not read or close it.
+ *
+ * @param engine  the engine
+ * @param cq  a queue
+ * @param[out] out_fd  the descriptor
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_cq_event_fd(struct mc_engine_t *engine, mc_cq_t cq, int32_t *out_fd);
+
+/**
+ * Sends a notification and waits until the peer's engine has it.
+ *
+ * Not ordered with batches under way: to tell a peer that its data is there, name the notification in the batch.
+ *
+ * @param engine  the engine
+ * @param segment  the peer; the local segment sends to this engine itself
+ * @param tag  at most 255 bytes; NULL: ""
+ * @param data  [length] bytes; may be NULL when length is 0
+ * @param length  0 to MC_NOTIFY_MAX_LENGTH
+ * @param timeout_ms  milliseconds; -1: the default deadline
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_TIMEOUT (it may still arrive), MC_ERR_EXHAUSTED (the
+ * peer's queue is full), and those of mc_segment_open().
+ * Threads: blocks for the peer's answer.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_notify_send(struct mc_engine_t *engine,
+                           mc_segment_t segment,
+                           const char *tag,
+                           const void *data,
+                           size_t length,
+                           int64_t timeout_ms);
+
+/**
+ * Takes the oldest notification, or the oldest with a tag.
+ *
+ * One that does not fit into the buffer stays: out_info tells its length.
+ *
+ * @param engine  the engine
+ * @param tag  only those with this tag; NULL: any
+ * @param timeout_ms  milliseconds; 0 polls, -1 waits for ever
+ * @param[out] buffer  `size` bytes; may be NULL when size is 0
+ * @param size  bytes in buffer
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_NOT_READY (none came), MC_ERR_BUFFER_TOO_SMALL (out_info is written), MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_notify_receive(struct mc_engine_t *engine,
+                              const char *tag,
+                              int64_t timeout_ms,
+                              void *buffer,
+                              size_t size,
+                              struct mc_notify_info_t *out_info);
+
+/**
+ * Announces notifications on a completion queue: each that arrives puts one MC_COMPLETION_NOTIFY there, for which
+ * one mc_notify_receive() with the same tag finds one. A full queue announces them when there is room again.
+ *
+ * @param engine  the engine
+ * @param tag  only those with this tag; NULL: those whose tag is bound to no queue
+ * @param cq  the queue; 0: no longer announce
+ * @param user_data  comes back in the completion
+ * Errors: MC_ERR_INVALID_HANDLE (engine or queue), MC_ERR_INVALID_ARGUMENT, MC_ERR_EXHAUSTED (65,536 tags are bound).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_notify_bind(struct mc_engine_t *engine,
+                           const char *tag,
+                           mc_cq_t cq,
+                           uint64_t user_data);
+
+/**
+ * Reads an engine's counters.
+ *
+ * @param engine  the engine
+ * @param[in,out] out_stats  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_engine_get_stats(const struct mc_engine_t *engine, struct mc_engine_stats_t *out_stats);
+
+/**
+ * Writes an engine's counters in Prometheus' text format.
+ *
+ * @param engine  the engine
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_INVALID_STATE (metrics are
+ * switched off).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_engine_get_metrics(const struct mc_engine_t *engine,
+                                  char *buffer,
+                                  size_t size,
+                                  size_t *out_length);
+
+/**
+ * Writes what was found on this host as JSON: what works, what does not, why, and what to do. Needs no engine.
+ *
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL.
+ * Threads: blocks for a few system calls.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_host_get_report(char *buffer,
+                               size_t size,
+                               size_t *out_length);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MOONCAKE_API_H */

@@ -1,0 +1,35 @@
+/* Options with nothing asked for. They are functions of the header, so that struct_size is the size which the caller
+ * was compiled with. */
+#ifndef MOONCAKE_DEFAULTS_H
+#define MOONCAKE_DEFAULTS_H
+
+#include <string.h>
+
+#include "mooncake/api.h"
+
+#define MC_DEFINE_DEFAULT(type)                 \
+  static inline type##_t type##_default(void) { \
+    type##_t value;                             \
+    memset(&value, 0, sizeof value);            \
+    value.struct_size = (uint32_t)sizeof value; \
+    return value;                               \
+  }
+
+/* Options: mc_engine_options_default() and so on. */
+MC_DEFINE_DEFAULT(mc_engine_options)
+MC_DEFINE_DEFAULT(mc_memory_options)
+MC_DEFINE_DEFAULT(mc_batch_options)
+MC_DEFINE_DEFAULT(mc_cq_options)
+
+/* Structs that a call fills: mc_engine_info_default() and so on. */
+MC_DEFINE_DEFAULT(mc_engine_info)
+MC_DEFINE_DEFAULT(mc_engine_stats)
+MC_DEFINE_DEFAULT(mc_memory_info)
+MC_DEFINE_DEFAULT(mc_segment_info)
+MC_DEFINE_DEFAULT(mc_probe)
+MC_DEFINE_DEFAULT(mc_batch_info)
+MC_DEFINE_DEFAULT(mc_notify_info)
+
+#undef MC_DEFINE_DEFAULT
+
+#endif /* MOONCAKE_DEFAULTS_H */

@@ -1,0 +1,28 @@
+//! The C ABI: `extern "C"` lives here and nowhere else. Header order is file order.
+//!
+//! Every function is a check, a call of the Rust core and a store; `boundary` and `live` hold what is clever.
+#![allow(non_camel_case_types)]
+
+pub mod boundary;
+pub mod live;
+pub mod options;
+
+// The order of the header, simple to expert.
+pub mod status;
+pub mod version;
+
+pub mod log;
+
+pub mod engine;
+
+pub mod memory;
+
+pub mod segment;
+
+pub mod batch;
+
+pub mod cq;
+
+pub mod notify;
+
+pub mod diagnostics;
