@@ -1,0 +1,245 @@
+# The labels of `./run test`: what each one runs.
+# shellcheck shell=bash
+
+# In the order in which they run: what fails most cheaply comes first.
+LABELS=(rust api flow leak tsan cpp cffi go consumer abi docs examples demo fault fuzz)
+
+suites_help() {
+  cat <<EOF
+usage: ./run test [LABEL...]
+
+  rust      cargo test: units, properties, the header, the layers
+  api       tests/capi/api_*.c: every function and its misuse; C99, C++11, AddressSanitizer
+  flow      tests/capi/flow_*.c: whole transfers, the same three ways
+  leak      tests/capi/leak_*.c: what must be given back, the same three ways
+  tsan      tests/capi/tsan_*.c: many threads under ThreadSanitizer
+  cpp       tests/cpp: the C++ wrapper, with gcc and clang
+  cffi      tests/cffi: the header through Python
+  go        bindings/go: go vet and go test -race
+  consumer  tests/consumer: find_package, pkg-config, add_subdirectory, plain -lmooncake
+  abi       tests/abi: exported symbols, SONAME, what the library needs, its size
+  docs      tests/docs: examples in the documentation compile
+  examples  tests/examples: the programs under examples/ run
+  demo      tests/demo: the demo ends well, and says so
+  fault     tests/fault: peers that die, stop and come back; cut cables
+  fuzz      fuzz: decoders against random bytes
+
+The last line counts: N passed, N failed, N skipped. Logs: $LOGS
+EOF
+}
+
+run_suites() {
+  local label labels=("$@")
+  [[ $# -gt 0 ]] || labels=("${LABELS[@]}")
+  for label in "${labels[@]}"; do
+    [[ " ${LABELS[*]} " == *" $label "* ]] || { echo "no label $label; there are: ${LABELS[*]}" >&2; exit 2; }
+  done
+  need rust cc c++ cmake pkg-config
+  # shellcheck disable=SC2046
+  want $(for label in "${labels[@]}"; do tools_of "$label"; done | tr ' ' '\n' | sort -u)
+  mkdir -p "$LOGS"
+  for label in "${labels[@]}"; do
+    local before=$((passed + failed + skipped))
+    echo "== $label"
+    "suite_$label"
+    [[ $((passed + failed + skipped)) -gt $before ]] || fail "$label" "no test was found" ""
+  done
+  summary
+}
+
+tools_of() {
+  case $1 in
+    api | flow | leak | tsan | cpp | fuzz) echo clang ;;
+    cffi) echo cffi ;;
+    go) echo go ;;
+    fault | demo) echo ip nft unshare ;;
+  esac
+}
+
+# A build that fails is reported once, and the suites that stand on it fail.
+with_release() {
+  if [[ -z ${release_status:-} ]]; then
+    release_status=0
+    install_release || release_status=$?
+  fi
+  [[ $release_status -eq 0 ]] || { fail "$1" "the release does not build" ""; return 1; }
+}
+
+with_sanitized() { # NAME address|thread
+  local -n status=$2_status
+  if [[ -z ${status:-} ]]; then
+    status=0
+    install_sanitized "$2" || status=$?
+    if [[ $status -eq 0 ]] && ! nm -D "$PREFIX-$2/lib/libmooncake.so" | grep -q -e __asan_init -e __tsan_init; then
+      echo "the library of $PREFIX-$2 was built without its sanitizer" >&2
+      status=1
+    fi
+  fi
+  [[ $status -eq 0 ]] || { fail "$1" "the library under the $2 sanitizer does not build" ""; return 1; }
+}
+
+suite_rust() {
+  local log status=0 passes fails shown
+  log=$(log_of rust)
+  claim_target_dir "$CARGO_TARGET_DIR"
+  timeout --kill-after=10 1800 cargo test --locked --no-fail-fast -- --show-output >"$log" 2>&1 </dev/null || status=$?
+  read -r passes fails < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
+  # A test of a facility that is not there prints "skipped: NAME: WHY" and returns.
+  while IFS= read -r shown; do
+    skip "$(cut -d: -f2 <<<"$shown" | xargs)" "$(cut -d: -f3- <<<"$shown" | xargs)"
+    passes=$((passes - 1))
+  done < <(grep '^skipped: ' "$log" || true)
+  [[ $passes -eq 0 ]] || pass "cargo test: $passes tests" "$passes"
+  if [[ $fails -gt 0 ]]; then
+    grep '^test .* FAILED$' "$log" | sed 's/^/  /'
+    fail "cargo test" "$fails tests" "$log"
+    failed=$((failed + fails - 1))
+  elif [[ $status -ne 0 ]]; then
+    fail "cargo test" "exit status $status" "$log"
+  fi
+}
+
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$ROOT/run.d/tsan.supp
+C_WARNINGS=(-Wall -Wextra -Wpedantic -Werror)
+
+# link_to PREFIX: how a program finds the library of an installed prefix.
+link_to() { echo "-I$1/include -L$1/lib -Wl,-rpath,$1/lib -lmooncake -lpthread -ldl -lm"; }
+
+# sources_of FILE: a program and the parts that share its name.
+sources_of() {
+  local stem=${1%.*} extension=${1##*.} part
+  echo "$1"
+  for part in "${stem}"*_part."$extension"; do
+    [[ ! -e $part ]] || echo "$part"
+  done
+}
+
+# program LABEL-AND-VARIANT PREFIX COMPILER... -- FILE: compiles one test program and runs it.
+program() {
+  local variant=$1 prefix=$2 compiler=() file name binary sources
+  shift 2
+  while [[ $1 != -- ]]; do compiler+=("$1"); shift; done
+  file=$2
+  name="$(basename "${file%.*}") ($variant)"
+  binary=$BUILD/tests/$(basename "${file%.*}")-${variant// /-}
+  mkdir -p "$BUILD/tests"
+  mapfile -t sources < <(sources_of "$file")
+  # shellcheck disable=SC2046
+  compile "$name" "${compiler[@]}" "${C_WARNINGS[@]}" -g -o "$binary" "${sources[@]}" $(link_to "$prefix") || return 0
+  check "$name" 300 env MOONCAKE_LIBRARY="$prefix/lib/libmooncake.so" "$binary"
+}
+
+# Programs with a main of their own: parts and shared headers are not.
+programs() { # FOLDER PATTERN
+  find "$1" -maxdepth 1 -name "$2" ! -name '*_part.*' 2>/dev/null | sort
+}
+
+suite_c() { # LABEL
+  local file files
+  mapfile -t files < <(programs tests/capi "$1_*.c")
+  [[ ${#files[@]} -gt 0 ]] || return 0
+  with_release "$1" || return 0
+  for file in "${files[@]}"; do
+    program "gcc C99" "$PREFIX" gcc -std=c99 -- "$file"
+    program "g++ C++11" "$PREFIX" g++ -std=c++11 -x c++ -- "$file"
+  done
+  has clang || { skip_without "$1 under AddressSanitizer" clang; return 0; }
+  with_sanitized "$1" address || return 0
+  for file in "${files[@]}"; do
+    program "clang ASan" "$PREFIX-address" clang -std=c99 -fsanitize=address,undefined -fno-omit-frame-pointer -- "$file"
+  done
+}
+
+suite_api() { suite_c api; }
+suite_flow() { suite_c flow; }
+suite_leak() { suite_c leak; }
+
+suite_tsan() {
+  local file files
+  mapfile -t files < <(programs tests/capi "tsan_*.c")
+  [[ ${#files[@]} -gt 0 ]] || return 0
+  has clang || { skip_without tsan clang; return 0; }
+  with_sanitized tsan thread || return 0
+  for file in "${files[@]}"; do
+    program "clang TSan" "$PREFIX-thread" clang -std=c99 -fsanitize=thread -- "$file"
+  done
+}
+
+suite_cpp() {
+  local file files
+  mapfile -t files < <(programs tests/cpp "*.cpp")
+  [[ ${#files[@]} -gt 0 ]] || return 0
+  with_release cpp || return 0
+  for file in "${files[@]}"; do
+    program "g++ C++17" "$PREFIX" g++ -std=c++17 -- "$file"
+  done
+  has clang || { skip_without "cpp with clang" clang; return 0; }
+  with_sanitized cpp address || return 0
+  for file in "${files[@]}"; do
+    program "clang++ ASan" "$PREFIX-address" clang++ -std=c++17 -fsanitize=address,undefined -- "$file"
+  done
+}
+
+suite_cffi() {
+  local file python
+  python=$(cffi_python)
+  [[ -n $python ]] || { skip_without cffi python3-cffi; return 0; }
+  with_release cffi || return 0
+  for file in $(programs tests/cffi "*.py"); do
+    check "cffi $(basename "$file" .py)" 120 "$python" "$file"
+  done
+}
+
+suite_go() {
+  local log status=0
+  has go || { skip_without go golang-go; return 0; }
+  with_release go || return 0
+  export PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig LD_LIBRARY_PATH=$PREFIX/lib
+  check "go vet" 600 env -C bindings/go go vet ./...
+  log=$(log_of "go test")
+  timeout --kill-after=10 900 env -C bindings/go go test -race -v ./... >"$log" 2>&1 </dev/null || status=$?
+  unset LD_LIBRARY_PATH
+  local passes fails
+  passes=$(grep -c '^--- PASS' "$log" || true)
+  fails=$(grep -c '^--- FAIL' "$log" || true)
+  [[ $passes -eq 0 ]] || pass "go test -race: $passes tests" "$passes"
+  while IFS= read -r line; do skip "go ${line#--- SKIP: }" "see $log"; done < <(grep '^--- SKIP' "$log" || true)
+  if [[ $status -ne 0 ]]; then
+    fail "go test" "$fails tests" "$log"
+    [[ $fails -le 1 ]] || failed=$((failed + fails - 1))
+  fi
+}
+
+# Folders of scripts: each is a test, with PREFIX, BUILD, MOONCAKE and ROOT in its environment.
+suite_scripts() { # LABEL SECONDS PATTERN
+  local file files name
+  mapfile -t files < <(find "tests/$1" -name "$3" 2>/dev/null | sort)
+  [[ ${#files[@]} -gt 0 ]] || return 0
+  with_release "$1" || return 0
+  for file in "${files[@]}"; do
+    name=${file#tests/}
+    check "${name%.sh}" "$2" bash "$file"
+  done
+}
+
+suite_consumer() { suite_scripts consumer 300 'test.sh'; }
+suite_abi() { suite_scripts abi 300 '*.sh'; }
+suite_docs() { suite_scripts docs 300 '*.sh'; }
+
+with_examples() {
+  with_release "$1" || return 1
+  build_examples || { fail "$1" "the examples do not build" ""; return 1; }
+}
+
+suite_examples() { with_examples examples || return 0; suite_scripts examples 300 '*.sh'; }
+suite_demo() { with_examples demo || return 0; suite_scripts demo 600 '*.sh'; }
+suite_fault() { with_examples fault || return 0; suite_scripts fault 600 '*.sh'; }
+
+suite_fuzz() {
+  [[ -e fuzz/run.sh ]] || return 0
+  has clang || { skip_without fuzz clang; return 0; }
+  check fuzz 1500 bash fuzz/run.sh
+  grep -E 'executions|coverage' "$(log_of fuzz)" | sed 's/^/  /' || true
+}

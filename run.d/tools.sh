@@ -1,0 +1,109 @@
+# What must be on the machine: looks for it, installs it where that is allowed, else says what to install.
+# shellcheck shell=bash
+
+# Which Debian and Ubuntu packages bring a tool.
+package_of() {
+  case $1 in
+    cc) echo gcc libc6-dev binutils ;;
+    c++) echo g++ ;;
+    clang) echo clang "$(clang_runtime_package)" ;;
+    go) echo golang-go ;;
+    ip) echo iproute2 ;;
+    nft) echo nftables ;;
+    unshare) echo util-linux ;;
+    cffi) echo python3 python3-cffi ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# The sanitizers' runtime of clang is a package of its own on some releases.
+clang_runtime_package() {
+  apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | while read -r version; do
+    apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 && echo "libclang-rt-$version-dev"
+  done
+}
+
+has() {
+  case $1 in
+    cffi) [[ -n $(cffi_python) ]] ;;
+    clang) command -v clang >/dev/null && clang_sanitizes ;;
+    ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+clang_sanitizes() {
+  echo 'int main(void) { return 0; }' | clang -fsanitize=address -x c -o /dev/null - 2>/dev/null
+}
+
+# A Python that can import cffi: the one on the path, or the system's.
+cffi_python() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import cffi' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+}
+
+apt_allowed() {
+  command -v apt-get >/dev/null || return 1
+  [[ $(id -u) -eq 0 ]] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; }
+}
+
+as_root() { if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi; }
+
+apt_install() {
+  echo "installing: $*" >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+# want TOOL...: installs what is missing if possible. Does not fail: whoever needs a tool asks has().
+want() {
+  local tool packages=() missing=()
+  for tool in "$@"; do
+    has "$tool" || missing+=("$tool")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  if apt_allowed; then
+    as_root apt-get update -q >&2 || echo "apt-get update failed: going on with the package lists there are" >&2
+    for tool in "${missing[@]}"; do
+      read -r -a packages <<<"$(package_of "$tool" | tr '\n' ' ')"
+      apt_install "${packages[@]}" || echo "could not install ${packages[*]}" >&2
+    done
+  else
+    for tool in "${missing[@]}"; do
+      read -r -a packages <<<"${packages[*]} $(package_of "$tool" | tr '\n' ' ')"
+    done
+    echo "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install ${packages[*]}" >&2
+  fi
+}
+
+# need TOOL...: as want, and ends the run when a tool is still missing.
+need() {
+  local tool tools=()
+  for tool in "$@"; do
+    if [[ $tool == rust ]]; then need_rust; else tools+=("$tool"); fi
+  done
+  want "${tools[@]}"
+  for tool in "${tools[@]}"; do
+    has "$tool" || { echo "cannot go on without $tool: $(package_of "$tool" | tr '\n' ' ')is the package" >&2; exit 1; }
+  done
+}
+
+need_rust() {
+  local minimum found
+  minimum=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  if ! command -v cargo >/dev/null && [[ -x $HOME/.cargo/bin/cargo ]]; then
+    PATH=$HOME/.cargo/bin:$PATH
+  fi
+  if ! found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || [[ -z $found ]]; then
+    echo "Rust $minimum or later is needed, and none was found. Install it from https://rustup.rs" >&2
+    exit 1
+  fi
+  if [[ $(printf '%s\n' "$minimum" "$found" | sort -V | head -n1) != "$minimum" ]]; then
+    echo "Rust $minimum or later is needed, and this is $found. Update it: rustup update stable" >&2
+    exit 1
+  fi
+}
