@@ -1,0 +1,242 @@
+//! What an engine is told: defaults, then a file, then the environment, then its options, checked once and then fixed.
+
+mod env;
+mod file;
+mod json;
+mod layer;
+mod setting;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use env::{TABLE as ENVIRONMENT, Variable};
+pub use setting::{SETTINGS, Setting};
+
+use crate::bail;
+use crate::error::Result;
+use crate::telemetry;
+use layer::{Layers, Origin};
+use setting::Value;
+
+/// Longest engine name in bytes.
+pub const NAME_MAX: usize = 127;
+
+/// What the caller of `create` set: the strongest layer. Zero, empty and `None` mean not set.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub no_metrics: bool,
+    pub no_environment: bool,
+    pub no_listen: bool,
+    pub name: Option<String>,
+    pub bind_address: Option<String>,
+    pub network_interface: Option<String>,
+    pub cidr: Option<String>,
+    pub port: u16,
+    pub port_last: u16,
+    pub lanes: u32,
+    pub worker_threads: u32,
+    pub checksum: u32,
+    pub transports: Option<String>,
+    pub default_deadline_ms: u64,
+    pub keepalive_ms: u64,
+    pub psk: Vec<u8>,
+    pub metadata: Option<String>,
+    pub config_file: Option<String>,
+    pub queue_limit: u64,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    Any,
+    Address(String),
+    Interface(String),
+    Cidr(String),
+}
+
+/// Whether bytes that cross a network carry checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    Default,
+    Off,
+    Required,
+}
+
+/// Paths that bytes may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    pub local: bool,
+    pub memfd: bool,
+    pub cma: bool,
+    pub tcp: bool,
+}
+
+/// The configuration of one engine.
+#[derive(Clone)]
+pub struct Config {
+    pub name: String,
+    pub listen: bool,
+    pub bind: Bind,
+    /// 0: one that the kernel gives.
+    pub port: u16,
+    /// Last port to try; equal to `port` when there is only one.
+    pub port_last: u16,
+    pub lanes: u32,
+    pub worker_threads: u32,
+    pub checksum: Checksum,
+    pub transports: Transports,
+    pub default_deadline: Duration,
+    pub keepalive: Duration,
+    pub psk: Option<Vec<u8>>,
+    pub metadata: Option<String>,
+    pub queue_limit: usize,
+    pub metrics: bool,
+    layers: Layers,
+}
+
+impl Config {
+    /// Puts the layers over one another and checks the outcome. Errors name the setting, its value, where it came
+    /// from and what it may be.
+    pub fn load(given: Given) -> Result<Config> {
+        let environment = if given.no_environment { Vec::new() } else { env::read()? };
+        Config::from_layers(given, environment)
+    }
+
+    fn from_layers(given: Given, environment: Vec<layer::Entry>) -> Result<Config> {
+        let mut layers = Layers::with_defaults(setting::defaults(processor_count()));
+        let options = given_entries(given)?;
+        let mut file = Layers::default();
+        file.put(
+            environment.iter().chain(&options).filter(|entry| entry.key == "config_file").cloned().collect(),
+        )?;
+        if let Some(path) = file.text("config_file") {
+            layers.put(file::read(path)?)?;
+        }
+        layers.put(environment)?;
+        layers.put(options)?;
+        let config = Config::from_values(layers)?;
+        if let Some(level) = config.layers.text("log_level") {
+            telemetry::log::set_configured_level(
+                setting::log_level(level).expect("checked when it was read"),
+            );
+        }
+        Ok(config)
+    }
+
+    fn from_values(mut layers: Layers) -> Result<Config> {
+        if layers.text("name").is_none() {
+            layers.put_default("name", Value::Text(made_up_name()));
+        }
+        if layers.number("port_last").is_none() {
+            let port = layers.number("port").unwrap_or(0);
+            layers.put_default("port_last", Value::Number(port));
+        }
+        let (port, port_last) = (layers.port("port"), layers.port("port_last"));
+        if port_last < port || (port == 0 && port_last != 0) {
+            bail!(
+                InvalidArgument,
+                "{} is {port_last} but port is {port}: the last port of a range is not below the first, and a range does not start at 0",
+                layers.title("port_last")
+            );
+        }
+        let enabled = |path: &str| {
+            layers.text("transports").is_some_and(|list| list.split(',').any(|item| item == path))
+        };
+        Ok(Config {
+            name: layers.text("name").unwrap_or_default().to_owned(),
+            listen: layers.flag("listen"),
+            bind: bind(&layers),
+            port,
+            port_last,
+            lanes: layers.count("lanes"),
+            worker_threads: layers.count("worker_threads"),
+            checksum: match layers.text("checksum") {
+                Some("off") => Checksum::Off,
+                Some("required") => Checksum::Required,
+                _ => Checksum::Default,
+            },
+            transports: Transports {
+                local: enabled("local"),
+                memfd: enabled("memfd"),
+                cma: enabled("cma"),
+                tcp: enabled("tcp"),
+            },
+            default_deadline: Duration::from_millis(layers.number("default_deadline_ms").unwrap_or_default()),
+            keepalive: Duration::from_millis(layers.number("keepalive_ms").unwrap_or_default()),
+            psk: layers.secret("psk").map(<[u8]>::to_vec),
+            metadata: layers.text("metadata").map(str::to_owned),
+            queue_limit: layers
+                .number("queue_limit")
+                .and_then(|limit| usize::try_from(limit).ok())
+                .unwrap_or(usize::MAX),
+            metrics: layers.flag("metrics"),
+            layers,
+        })
+    }
+
+    /// Every setting with its value and where it came from; a key only as its length.
+    pub fn to_json(&self) -> String {
+        json::dump(&self.layers)
+    }
+}
+
+fn bind(layers: &Layers) -> Bind {
+    let text = |key| layers.text(key).map(str::to_owned);
+    text("bind_address")
+        .map(Bind::Address)
+        .or_else(|| text("network_interface").map(Bind::Interface))
+        .or_else(|| text("cidr").map(Bind::Cidr))
+        .unwrap_or(Bind::Any)
+}
+
+fn given_entries(given: Given) -> Result<Vec<layer::Entry>> {
+    let checksum = match given.checksum {
+        0 => None,
+        1 => Some("off"),
+        2 => Some("required"),
+        other => {
+            bail!(InvalidArgument, "options: checksum is {other}: MC_CHECKSUM_DEFAULT, _OFF or _REQUIRED")
+        }
+    };
+    let text = |value: Option<String>| value.map(Value::Text);
+    let number = |value: u64| (value != 0).then_some(Value::Number(value));
+    let values = [
+        ("metrics", given.no_metrics.then_some(Value::Flag(false))),
+        ("listen", given.no_listen.then_some(Value::Flag(false))),
+        ("name", text(given.name)),
+        ("bind_address", text(given.bind_address)),
+        ("network_interface", text(given.network_interface)),
+        ("cidr", text(given.cidr)),
+        ("port", number(given.port.into())),
+        ("port_last", number(given.port_last.into())),
+        ("lanes", number(given.lanes.into())),
+        ("worker_threads", number(given.worker_threads.into())),
+        ("checksum", checksum.map(|word| Value::Text(word.to_owned()))),
+        ("transports", text(given.transports)),
+        ("default_deadline_ms", number(given.default_deadline_ms)),
+        ("keepalive_ms", number(given.keepalive_ms)),
+        ("psk", (!given.psk.is_empty()).then_some(Value::Secret(given.psk))),
+        ("metadata", text(given.metadata)),
+        ("config_file", text(given.config_file)),
+        ("queue_limit", number(given.queue_limit)),
+    ];
+    let entry =
+        |(key, value): (_, Option<Value>)| Some(layer::Entry { key, value: value?, origin: Origin::Options });
+    Ok(values.into_iter().filter_map(entry).collect())
+}
+
+fn processor_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// "host-pid-number": unique on this host while this process lives.
+fn made_up_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+    let host = if host.is_empty() { "host" } else { &host };
+    format!("{host}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests;
