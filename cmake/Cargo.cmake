@@ -11,7 +11,7 @@ endif()
 set(MOONCAKE_CARGO_TARGET_DIR "${default_target_dir}" CACHE PATH "Where cargo keeps what it builds")
 
 set(MOONCAKE_CARGO_COMMAND ${CARGO} build --release --locked --no-default-features
-  --target-dir ${MOONCAKE_CARGO_TARGET_DIR} --features ${MOONCAKE_FEATURES})
+  --target-dir ${MOONCAKE_CARGO_TARGET_DIR} --features=${MOONCAKE_FEATURES})
 set(MOONCAKE_CARGO_OUTPUT "${MOONCAKE_CARGO_TARGET_DIR}/release")
 
 if(MOONCAKE_SANITIZE)
