@@ -122,9 +122,10 @@ program() {
   shift 2
   while [[ $1 != -- ]]; do compiler+=("$1"); shift; done
   file=$2
-  name="$(basename "${file%.*}") ($variant)"
-  binary=$BUILD/tests/$(basename "${file%.*}")-${variant// /-}
-  mkdir -p "$BUILD/tests"
+  name=${file#tests/}
+  name="${name%.*} ($variant)"
+  binary=$BUILD/${file%.*}-${variant// /-}
+  mkdir -p "$(dirname "$binary")"
   mapfile -t sources < <(sources_of "$file")
   # shellcheck disable=SC2046
   compile "$name" "${compiler[@]}" "${C_WARNINGS[@]}" -g -o "$binary" "${sources[@]}" $(link_to "$prefix") || return 0
