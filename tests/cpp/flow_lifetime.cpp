@@ -1,0 +1,85 @@
+// Lifetimes: handles live in containers, end in any order, and calls of many threads race with the end of the engine.
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "check.hpp"
+#include "mooncake/mooncake.hpp"
+#include "pair.hpp"
+
+using namespace mooncake;
+
+TEST(handles_are_kept_in_containers) {
+  test::Pair pair(1 << 16);
+  std::vector<Batch> batches;
+  for (std::size_t i = 0; i < 64; ++i) {
+    Request request = write(pair.peer, pair.at(i * 1024), pair.local.bytes().part(i * 1024, 1024));
+    batches.emplace_back(pair.initiator, Span<const Request>(&request, 1));
+  }
+  for (const Batch& batch : batches) batch.wait(test::guard).check();
+  CHECK(pair.initiator.info().batch_count == 64);
+  batches.erase(batches.begin(), batches.begin() + 32);
+  CHECK(pair.initiator.info().batch_count == 32);
+  batches.clear();
+  CHECK(pair.initiator.info().batch_count == 0);
+}
+
+TEST(everything_may_end_after_its_engine) {
+  auto engine = std::make_unique<Engine>(test::on_loopback());
+  Allocation memory(*engine, 4096);
+  Segment local = Segment::local(*engine);
+  CompletionQueue queue(*engine);
+  std::vector<char> plain(4096);
+  Region region(*engine, plain);
+  auto address = reinterpret_cast<std::uintptr_t>(plain.data());
+  PreparedBatch batch(*engine, {read(local, address, memory)});
+  engine.reset();
+  CHECK_THROWS(MC_ERR_INVALID_HANDLE, batch.post());
+  CHECK(batch.wait(test::guard).status == MC_ERR_INVALID_HANDLE);
+}
+
+TEST(a_handle_of_one_engine_means_nothing_to_another) {
+  test::Pair pair;
+  Batch batch(pair.initiator, {write(pair.peer, pair.at(), pair.local)});
+  CHECK_THROWS(MC_ERR_INVALID_HANDLE, check(mc_batch_cancel(pair.target.handle(), batch.id())));
+  CHECK_THROWS(MC_ERR_INVALID_HANDLE, Batch(pair.target, {write(pair.peer, pair.at(), pair.remote)}));
+}
+
+TEST(memory_in_use_by_a_prepared_batch_is_busy) {
+  test::Pair pair;
+  std::vector<char> plain(4096);
+  Region region(pair.initiator, plain);
+  {
+    PreparedBatch batch(pair.initiator, {write(pair.peer, pair.at(), plain)});
+    CHECK(!region.try_close());
+  }
+  CHECK(region.try_close());
+}
+
+TEST(calls_that_race_with_the_end_of_the_engine_fail_cleanly) {
+  for (int round = 0; round < 20; ++round) {
+    test::Pair pair;
+    std::atomic<int> running{0};
+    std::atomic<bool> wrong{false};
+    std::vector<std::thread> threads;
+    for (std::size_t id = 0; id < 4; ++id) {
+      threads.emplace_back([&, id] {
+        ++running;
+        try {
+          for (;;) {
+            Outcome outcome =
+                Batch(pair.initiator, {write(pair.peer, pair.at(id * 64), pair.local.bytes().part(id * 64, 64))})
+                    .wait(test::guard);
+            if (!outcome.ok()) break;
+          }
+        } catch (const Error& error) {
+          wrong = wrong || error.code() != MC_ERR_INVALID_HANDLE;
+        }
+      });
+    }
+    while (running != 4) std::this_thread::yield();
+    check(mc_engine_destroy(pair.initiator.handle()));
+    for (std::thread& thread : threads) thread.join();
+    CHECK(!wrong);
+  }
+}
