@@ -37,19 +37,17 @@ install_sanitized() {
   cmake_install "$1" "$CACHE/$1" "$PREFIX-$1" -DMOONCAKE_SANITIZE="$1"
 }
 
-# Every folder of examples with a CMakeLists.txt is built against the installed release, as a user would.
+# Every project under examples/ is built against the installed release, as a user would: DIR into $BUILD/DIR.
 build_examples() {
-  local list log=$LOGS/build-examples.log
-  for list in examples/*/CMakeLists.txt; do
-    [[ -e $list ]] || continue
+  local folder log=$LOGS/build-examples.log
+  for folder in $(find examples -name CMakeLists.txt -printf '%h\n' | sort); do
+    echo "building: $folder" >&2
     {
-      cmake -S "$(dirname "$list")" -B "$BUILD/$(dirname "$list")" -DCMAKE_BUILD_TYPE=Release \
-        -DCMAKE_PREFIX_PATH="$PREFIX" -DCMAKE_BUILD_RPATH="$PREFIX/lib" &&
-        cmake --build "$BUILD/$(dirname "$list")"
-    } >"$log" 2>&1 || {
-      tail -n 40 "$log" >&2
-      echo "building $(dirname "$list") failed; all of it: $log" >&2
-      return 1
-    }
+      cmake -S "$folder" -B "$BUILD/$folder" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$PREFIX" &&
+        cmake --build "$BUILD/$folder"
+    } >"$log" 2>&1 && continue
+    tail -n 40 "$log" >&2
+    echo "building $folder failed; all of it: $log" >&2
+    return 1
   done
 }
