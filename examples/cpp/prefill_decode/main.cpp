@@ -1,0 +1,35 @@
+// Prefill and decode: two processes that move the KV blocks of a request trace. docs/demo.md has the whole story.
+#include <cstdio>
+#include <exception>
+
+#include "roles.hpp"
+
+int main(int count, char** arguments) {
+  const std::vector<std::string> list(arguments + 1, arguments + count);
+  if (!list.empty() && (list.back() == "--help" || list.back() == "-h")) {
+    std::fputs(usage(), stdout);
+    return 0;
+  }
+  const char* name = "prefill_decode";
+  try {
+    const Options options = parse_options(list);
+    switch (options.role) {
+      case Role::prefill:
+        name = "prefill", run_prefill(options);
+        break;
+      case Role::decode:
+        name = "decode", run_decode(options);
+        break;
+      case Role::both:
+        run_both(options);
+        break;
+    }
+    return 0;
+  } catch (const UsageError& error) {
+    std::fprintf(stderr, "prefill_decode: %s\nprefill_decode --help tells all options\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+    return 1;
+  }
+}
