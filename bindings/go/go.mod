@@ -1,0 +1,3 @@
+module mooncake.dev/go
+
+go 1.21
