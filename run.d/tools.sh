@@ -6,6 +6,7 @@ package_of() {
   case $1 in
     cc) echo gcc libc6-dev binutils ;;
     c++) echo g++ ;;
+    cmake) echo cmake make ;;
     clang) echo clang "$(clang_runtime_package)" ;;
     go) echo golang-go ;;
     ip) echo iproute2 ;;
@@ -27,6 +28,7 @@ has() {
   case $1 in
     cffi) [[ -n $(cffi_python) ]] ;;
     clang) command -v clang >/dev/null && clang_sanitizes ;;
+    cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
     ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -54,9 +56,10 @@ apt_allowed() {
 
 as_root() { if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi; }
 
-apt_install() {
-  echo "installing: $*" >&2
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+# Quiet unless it fails.
+apt() {
+  local output
+  output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" 2>&1) || { echo "$output" >&2; return 1; }
 }
 
 # want TOOL...: installs what is missing if possible. Does not fail: whoever needs a tool asks has().
@@ -67,10 +70,11 @@ want() {
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if apt_allowed; then
-    as_root apt-get update -q >&2 || echo "apt-get update failed: going on with the package lists there are" >&2
+    apt update || echo "apt-get update failed: going on with the package lists there are" >&2
     for tool in "${missing[@]}"; do
       read -r -a packages <<<"$(package_of "$tool" | tr '\n' ' ')"
-      apt_install "${packages[@]}" || echo "could not install ${packages[*]}" >&2
+      echo "installing: ${packages[*]}" >&2
+      apt install --no-install-recommends "${packages[@]}" || echo "could not install ${packages[*]}" >&2
     done
   else
     for tool in "${missing[@]}"; do
