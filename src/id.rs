@@ -108,6 +108,17 @@ impl<T> Slab<T> {
         Ok(value)
     }
 
+    /// Puts a value back under the id it was just removed from. Only for a removal that turned out impossible.
+    pub fn restore(&mut self, raw: u64, value: T) {
+        let id = Id::from_raw(raw);
+        self.free.retain(|index| *index != id.index);
+        let slot = &mut self.slots[id.index as usize];
+        if slot.value.is_none() && slot.generation == id.generation {
+            slot.value = Some(value);
+            self.live += 1;
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.live
     }

@@ -144,7 +144,7 @@ pub struct mc_completion_t {
 
 /// # Safety
 /// The request's spans are readable.
-unsafe fn request<'a>(raw: &mc_request_t) -> Result<Request<'a>> {
+unsafe fn request(raw: &mc_request_t) -> Result<Request> {
     let opcode = match raw.opcode {
         MC_OPCODE_READ => Opcode::Read,
         MC_OPCODE_WRITE => Opcode::Write,
@@ -171,7 +171,6 @@ unsafe fn request<'a>(raw: &mc_request_t) -> Result<Request<'a>> {
         length: raw.length,
         local,
         user_data: raw.user_data,
-        lifetime: std::marker::PhantomData,
     })
 }
 

@@ -1,6 +1,8 @@
 // Engine options: each field reaches the struct of the C library.
 #include "mooncake/engine_options.hpp"
 
+#include <cstring>
+
 #include "check.hpp"
 
 using mooncake::EngineOptions;

@@ -68,10 +68,10 @@ class Decode {
       const End end = pull_all();
       while (std::optional<Arrived> checked = verifier_.wait()) release(*checked);
       report_.seconds = seconds_since(start);
-      prefill_.send(tag::kDone, {});
+      prefill_.send_last(tag::kDone, "");
       return finished(end);
     } catch (const std::exception& error) {
-      prefill_.send_failure(error.what());
+      prefill_.send_last(tag::kFailed, error.what());
       throw;
     }
   }
@@ -83,7 +83,7 @@ class Decode {
       const std::string reason = "its cache of " + size_text(static_cast<double>(options.cache_bytes)) + " holds " +
                                  std::to_string(capacity) + " blocks, and a request has " +
                                  std::to_string(hello_.largest_request) + ": give decode a larger --cache";
-      prefill_.send_failure(reason);
+      prefill_.send_last(tag::kFailed, reason);
       throw std::runtime_error(reason);
     }
     return BlockMemory(engine_, capacity * hello_.block_length, options.memory, nobody_else());

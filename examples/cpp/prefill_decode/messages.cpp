@@ -9,8 +9,9 @@ static_assert(sizeof(BlockPlace) == 16, "places are sent as they lie in memory")
 namespace {
 
 void put(std::vector<std::byte>& body, const void* data, std::size_t length) {
-  const auto* bytes = static_cast<const std::byte*>(data);
-  body.insert(body.end(), bytes, bytes + length);
+  const std::size_t at = body.size();
+  body.resize(at + length);
+  if (length != 0) std::memcpy(body.data() + at, data, length);
 }
 
 void put(std::vector<std::byte>& body, std::uint64_t number) { put(body, &number, sizeof number); }

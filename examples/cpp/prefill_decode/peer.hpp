@@ -45,8 +45,8 @@ class Peer {
   mooncake::Notification receive(const std::string& awaited);
   // The next message, if there is one already.
   std::optional<mooncake::Notification> poll();
-  // Tells why this process gives up, if the peer still listens.
-  void send_failure(const std::string& reason) noexcept;
+  // The last word of this process. Lost when the peer is gone already, which matters no more.
+  void send_last(const char* tag, const std::string& text) noexcept;
   // Throws; says that the peer is lost if it is.
   [[noreturn]] void fail(const std::string& attempted, const std::string& reason) const;
 

@@ -57,7 +57,7 @@ class Prefill {
       decode_.send(tag::kEnd, encode(end_));
       expect(decode_.receive("its word that every byte was right"), tag::kDone);
     } catch (const std::exception& error) {
-      decode_.send_failure(error.what());
+      decode_.send_last(tag::kFailed, error.what());
       throw;
     }
   }

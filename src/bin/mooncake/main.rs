@@ -1,1 +1,39 @@
-fn main(){}
+//! The command line program: parse, call the library, show what came out.
+
+mod bench;
+mod doctor;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A data plane for the KV caches of LLM serving.
+#[derive(Parser)]
+#[command(name = "mooncake", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Bench(bench::BenchArgs),
+    Doctor(doctor::DoctorArgs),
+    Trace(trace::TraceArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Bench(args) => bench::run(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Trace(args) => trace::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mooncake: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Floor: one copy by a processor.
+
+use mooncake::sys::memory::Mem;
+
+use super::super::drive::Mover;
+use super::super::walk::Walk;
+use super::raw;
+
+pub struct Memcpy {
+    pub walk: Walk,
+    pub source: Mem,
+    pub destination: Mem,
+}
+
+impl Mover for Memcpy {
+    fn step(&mut self, step: u64) -> Result<(), String> {
+        let position = self.walk.position(step);
+        for index in 0..self.walk.batch() {
+            let (from, to) = self.walk.block(position, index);
+            let size = self.walk.size();
+            raw::copy(self.destination.part(to, size), self.source.part(from, size));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,536 @@
+//! A batch: its requests cut into slices, how far each is, and who waits for it.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Engine;
+use super::cq::{Completion, Cq, Kind};
+use super::segment::Segment;
+use crate::bail;
+use crate::error::{Code, Error, Result};
+use crate::segment::memory::Region;
+use crate::sys::{clock, futex};
+use crate::transport::{Opcode, Outcome, Owner, Priority, Run, Slice};
+
+/// Longest notification.
+pub const NOTIFY_MAX_LENGTH: usize = 1 << 20;
+/// Longest tag of a notification.
+pub const TAG_MAX_LENGTH: usize = 255;
+
+/// One transfer, as callers ask for it.
+#[derive(Debug)]
+pub struct Request {
+    pub opcode: Opcode,
+    pub segment: u64,
+    pub remote: u64,
+    pub length: u64,
+    pub local: Local,
+    pub user_data: u64,
+}
+
+/// Where local memory is: at one address, or in pieces that follow each other remotely.
+#[derive(Debug)]
+pub enum Local {
+    Contiguous(usize),
+    Scattered(Vec<(usize, usize)>),
+}
+
+/// A message for a peer.
+#[derive(Clone, Debug)]
+pub struct Notification {
+    pub tag: String,
+    pub data: Vec<u8>,
+    pub segment: u64,
+}
+
+impl Notification {
+    pub fn new(tag: &str, data: &[u8], segment: u64) -> Result<Notification> {
+        if tag.len() > TAG_MAX_LENGTH {
+            bail!(InvalidArgument, "the tag has {} bytes, at most {TAG_MAX_LENGTH} are allowed", tag.len());
+        }
+        if data.len() > NOTIFY_MAX_LENGTH {
+            bail!(InvalidArgument, "the notification has {} bytes, at most {NOTIFY_MAX_LENGTH} are allowed", data.len());
+        }
+        Ok(Notification { tag: tag.to_owned(), data: data.to_vec(), segment })
+    }
+}
+
+/// How to run a batch.
+#[derive(Debug)]
+pub struct BatchOptions {
+    pub priority: Priority,
+    pub complete_once: bool,
+    pub deadline: Option<Duration>,
+    pub cq: u64,
+    pub user_data: u64,
+    pub notify: Option<Notification>,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        BatchOptions {
+            priority: Priority::Normal,
+            complete_once: false,
+            deadline: None,
+            cq: 0,
+            user_data: 0,
+            notify: None,
+        }
+    }
+}
+
+/// How far a batch is. `status` is the first failure.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchInfo {
+    pub status: Option<Code>,
+    pub is_done: bool,
+    pub request_count: u64,
+    pub completed_count: u64,
+    pub failed_count: u64,
+    pub completed_bytes: u64,
+}
+
+/// One request under way.
+pub struct Task {
+    pub length: u64,
+    pub user_data: u64,
+    pub slice_count: u32,
+    pending: AtomicU32,
+    /// 0, or the code of the first slice that failed.
+    status: AtomicI32,
+    is_done: AtomicBool,
+}
+
+impl Task {
+    pub fn new(length: u64, user_data: u64, slice_count: u32) -> Task {
+        Task {
+            length,
+            user_data,
+            slice_count,
+            pending: AtomicU32::new(0),
+            status: AtomicI32::new(0),
+            is_done: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Consecutive slices that go to one segment.
+pub struct Leg {
+    pub segment: Arc<Segment>,
+    pub first: u32,
+    pub count: u32,
+}
+
+const IDLE: u32 = 0;
+const RUNNING: u32 = 1;
+/// Running, and somebody sleeps on the word.
+const AWAITED: u32 = 2;
+const DONE: u32 = 3;
+
+pub struct Batch {
+    pub engine: Weak<Engine>,
+    pub id: AtomicU64,
+    pub tasks: Vec<Task>,
+    pub slices: Vec<Slice>,
+    pub legs: Vec<Leg>,
+    /// Local regions in use: until it is done, or for a prepared batch until it is released.
+    pub holds: Vec<Arc<Region>>,
+    pub is_prepared: bool,
+    pub bytes: u64,
+    pub priority: Priority,
+    pub complete_once: bool,
+    pub user_data: u64,
+    pub cq: Option<Arc<Cq>>,
+    pub notify: Option<(Arc<Segment>, Notification)>,
+    pub deadline: Duration,
+    /// Stands in the progress list of the engine.
+    pub is_listed: AtomicBool,
+
+    epoch: AtomicU32,
+    phase: AtomicU32,
+    remaining: AtomicU32,
+    completed: AtomicU64,
+    failed: AtomicU64,
+    completed_bytes: AtomicU64,
+    status: AtomicI32,
+    stop: AtomicI32,
+    touching: AtomicU32,
+    posted_ns: AtomicU64,
+    deadline_ns: AtomicU64,
+    /// When what the peer does not confirm is given up: the deadline, or sooner after a cancel.
+    patience_ns: AtomicU64,
+    detail: Mutex<String>,
+    me: Weak<Batch>,
+}
+
+/// What a batch is made of, before it is one.
+pub struct Parts {
+    pub tasks: Vec<Task>,
+    pub slices: Vec<Slice>,
+    pub legs: Vec<Leg>,
+    pub holds: Vec<Arc<Region>>,
+    pub bytes: u64,
+}
+
+impl Batch {
+    pub fn new(
+        engine: Weak<Engine>,
+        parts: Parts,
+        options: BatchOptions,
+        cq: Option<Arc<Cq>>,
+        notify: Option<(Arc<Segment>, Notification)>,
+        deadline: Duration,
+        is_prepared: bool,
+    ) -> Arc<Batch> {
+        Arc::new_cyclic(|me| Batch {
+            engine,
+            id: AtomicU64::new(0),
+            tasks: parts.tasks,
+            slices: parts.slices,
+            legs: parts.legs,
+            holds: parts.holds,
+            is_prepared,
+            bytes: parts.bytes,
+            priority: options.priority,
+            complete_once: options.complete_once,
+            user_data: options.user_data,
+            cq,
+            notify,
+            deadline,
+            is_listed: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
+            phase: AtomicU32::new(IDLE),
+            remaining: AtomicU32::new(0),
+            completed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            completed_bytes: AtomicU64::new(0),
+            status: AtomicI32::new(0),
+            stop: AtomicI32::new(0),
+            touching: AtomicU32::new(0),
+            posted_ns: AtomicU64::new(0),
+            deadline_ns: AtomicU64::new(u64::MAX),
+            patience_ns: AtomicU64::new(u64::MAX),
+            detail: Mutex::new(String::new()),
+            me: me.clone(),
+        })
+    }
+
+    /// Completions that one post delivers.
+    fn completion_count(&self) -> usize {
+        if self.complete_once { 1 } else { self.tasks.len() }
+    }
+
+    /// Makes everything ready for a post; the caller dispatches and then calls `dispatched`.
+    pub fn start(&self) -> Result<u32> {
+        let phase = self.phase.load(Ordering::Acquire);
+        if (phase != IDLE && phase != DONE)
+            || self.phase.compare_exchange(phase, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err()
+        {
+            bail!(Busy, "batch {:#x} is still under way", self.id.load(Ordering::Relaxed));
+        }
+        if let Some(cq) = &self.cq {
+            if let Err(error) = cq.promise(self.completion_count()) {
+                self.phase.store(phase, Ordering::Release);
+                return Err(error);
+            }
+        }
+        // Slices of an earlier post end with an odd state of an earlier epoch: what is said about them is ignored.
+        let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1) & (u32::MAX >> 1);
+        for task in &self.tasks {
+            task.pending.store(task.slice_count, Ordering::Relaxed);
+            task.status.store(0, Ordering::Relaxed);
+            task.is_done.store(false, Ordering::Relaxed);
+        }
+        for slice in &self.slices {
+            slice.retries.store(0, Ordering::Relaxed);
+            slice.state.store(epoch << 1, Ordering::Relaxed);
+        }
+        self.completed.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
+        self.completed_bytes.store(0, Ordering::Relaxed);
+        self.status.store(0, Ordering::Relaxed);
+        let now = clock::now_ns();
+        self.posted_ns.store(now, Ordering::Relaxed);
+        let deadline = u64::try_from(self.deadline.as_nanos()).unwrap_or(u64::MAX);
+        self.deadline_ns.store(now.saturating_add(deadline), Ordering::Relaxed);
+        self.patience_ns.store(now.saturating_add(deadline), Ordering::Relaxed);
+        // One more than there are tasks: the batch cannot end before it is dispatched.
+        self.remaining.store(self.tasks.len() as u32 + 1, Ordering::Relaxed);
+        self.stop.store(0, Ordering::Relaxed);
+        self.epoch.store(epoch, Ordering::SeqCst);
+        Ok(epoch)
+    }
+
+    /// Everything was handed to a path.
+    pub fn dispatched(&self) {
+        self.end_one();
+    }
+
+    pub fn run(self: &Arc<Self>, leg: &Leg, epoch: u32) -> Run {
+        Run { owner: self.clone(), epoch, first: leg.first, count: leg.count }
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == DONE
+    }
+
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase.load(Ordering::Acquire), IDLE | DONE)
+    }
+
+    pub fn info(&self) -> BatchInfo {
+        let is_done = self.is_done();
+        BatchInfo {
+            status: Code::from_raw(self.status.load(Ordering::Acquire)),
+            is_done,
+            request_count: self.tasks.len() as u64,
+            completed_count: self.completed.load(Ordering::Acquire),
+            failed_count: self.failed.load(Ordering::Acquire),
+            completed_bytes: self.completed_bytes.load(Ordering::Acquire),
+        }
+    }
+
+    pub fn task(&self, index: usize) -> Result<Completion> {
+        let Some(task) = self.tasks.get(index) else {
+            bail!(InvalidArgument, "index is {index}, the batch has {} requests", self.tasks.len());
+        };
+        let is_done = task.is_done.load(Ordering::Acquire);
+        let status = if is_done { Code::from_raw(task.status.load(Ordering::Acquire)) } else { Some(Code::NotReady) };
+        Ok(self.completion_of(index, task, status))
+    }
+
+    fn completion_of(&self, index: usize, task: &Task, status: Option<Code>) -> Completion {
+        Completion {
+            user_data: task.user_data,
+            batch: self.id.load(Ordering::Relaxed),
+            index: index as u64,
+            length: if status.is_none() { task.length } else { 0 },
+            status,
+            kind: Kind::Request,
+        }
+    }
+
+    /// The first failure with its story.
+    pub fn error(&self, code: Code) -> Error {
+        let detail = self.detail.lock();
+        Error::new(code, if detail.is_empty() { code.text().to_owned() } else { detail.clone() })
+    }
+
+    /// Stops the batch: on return no byte of its local memory is touched until it is posted again. True when this call
+    /// did it.
+    pub fn stop(&self, reason: Code) -> bool {
+        if self.is_idle() || self.stop.compare_exchange(0, reason as i32, Ordering::SeqCst, Ordering::SeqCst).is_err()
+        {
+            return false;
+        }
+        // Short: nobody sleeps while touching.
+        while self.touching.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    /// When to give up on the peer's confirmation.
+    pub fn patience_ns(&self) -> u64 {
+        self.patience_ns.load(Ordering::Relaxed)
+    }
+
+    /// Gives the peer at most this time from now.
+    pub fn be_patient(&self, time: Duration) {
+        self.patience_ns.fetch_min(clock::after(time), Ordering::Relaxed);
+    }
+
+    /// Sleeps until the batch is done, at most until `until_ns`.
+    pub fn sleep(&self, until_ns: u64) {
+        loop {
+            match self.phase.compare_exchange(RUNNING, AWAITED, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) | Err(AWAITED) => {}
+                Err(_) => return,
+            }
+            let left = clock::until(until_ns);
+            if left.is_zero() {
+                return;
+            }
+            futex::wait(&self.phase, AWAITED, Some(left));
+        }
+    }
+
+    fn keep_detail(&self, code: Code, detail: &dyn Fn() -> String) {
+        if self.status.compare_exchange(0, code as i32, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            let text = detail();
+            tracing::warn!("batch {:#x} failed with {}: {text}", self.id.load(Ordering::Relaxed), code.name());
+            *self.detail.lock() = text;
+        }
+    }
+
+    fn end_task(&self, index: usize) {
+        let task = &self.tasks[index];
+        let status = Code::from_raw(task.status.load(Ordering::Acquire));
+        if status.is_none() {
+            self.completed.fetch_add(1, Ordering::AcqRel);
+            self.completed_bytes.fetch_add(task.length, Ordering::AcqRel);
+        } else {
+            self.failed.fetch_add(1, Ordering::AcqRel);
+        }
+        task.is_done.store(true, Ordering::Release);
+        if let (Some(cq), false) = (&self.cq, self.complete_once) {
+            cq.deliver_promised(self.completion_of(index, task, status));
+        }
+        self.end_one();
+    }
+
+    fn end_one(&self) {
+        if self.remaining.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        if self.status.load(Ordering::Acquire) == 0 {
+            if let (Some((segment, notification)), Some(me)) = (&self.notify, self.me.upgrade()) {
+                // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
+                let deadline = self.deadline_ns.load(Ordering::Relaxed);
+                segment.notify(notification, deadline, Box::new(move |result| {
+                    if let Err(error) = result {
+                        me.keep_detail(error.code, &|| format!("sending the notification: {}", error.message()));
+                    }
+                    me.conclude();
+                }));
+                return;
+            }
+        }
+        self.conclude();
+    }
+
+    fn conclude(&self) {
+        let engine = self.engine.upgrade();
+        if !self.is_prepared {
+            self.release_holds();
+        }
+        let info = self.info();
+        let once = self.complete_once.then(|| Completion {
+            user_data: self.user_data,
+            batch: self.id.load(Ordering::Relaxed),
+            index: 0,
+            length: info.completed_bytes,
+            status: info.status,
+            kind: Kind::Batch,
+        });
+        if let Some(engine) = engine {
+            let took = clock::now_ns().saturating_sub(self.posted_ns.load(Ordering::Relaxed));
+            engine.batch_ended(self.tasks.len(), &info, Duration::from_nanos(took));
+        }
+        // From here on the batch may be posted again or be gone.
+        let cq = self.cq.clone();
+        if self.phase.swap(DONE, Ordering::AcqRel) == AWAITED {
+            futex::wake_all(&self.phase);
+        }
+        if let (Some(cq), Some(completion)) = (cq, once) {
+            cq.deliver_promised(completion);
+        }
+    }
+
+    pub fn release_holds(&self) {
+        for region in &self.holds {
+            region.release();
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // A one-shot batch let go when it was done; one that was never started did not.
+        if self.is_prepared || self.phase.load(Ordering::Acquire) == IDLE {
+            self.release_holds();
+        }
+    }
+}
+
+impl Owner for Batch {
+    fn slices(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    fn begin_touch(&self, epoch: u32) -> bool {
+        self.touching.fetch_add(1, Ordering::SeqCst);
+        if self.stop.load(Ordering::SeqCst) != 0 || self.epoch.load(Ordering::SeqCst) != epoch || self.is_done() {
+            self.touching.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    fn end_touch(&self) {
+        self.touching.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn complete(&self, epoch: u32, index: u32, outcome: Outcome, detail: &dyn Fn() -> String) {
+        let slice = &self.slices[index as usize];
+        if matches!(outcome, Outcome::Reroute | Outcome::Failed(Code::AddressNotRegistered))
+            && self.reroute(epoch, index, outcome)
+        {
+            return;
+        }
+        if slice.state.compare_exchange(epoch << 1, epoch << 1 | 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        let task = &self.tasks[slice.task as usize];
+        let failure = match outcome {
+            Outcome::Done => None,
+            Outcome::Failed(code) => Some(code),
+            Outcome::Reroute => Some(Code::Unreachable),
+        };
+        if let Some(code) = failure {
+            // A stopped batch says why it was stopped, unless the peer's memory is in doubt.
+            let code = match Code::from_raw(self.stop.load(Ordering::Acquire)) {
+                Some(reason) if code != Code::Unreachable => reason,
+                _ => code,
+            };
+            let _ = task.status.compare_exchange(0, code as i32, Ordering::AcqRel, Ordering::Acquire);
+            self.keep_detail(code, detail);
+        }
+        if task.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end_task(slice.task as usize);
+        }
+    }
+
+    fn stopped(&self) -> Option<Code> {
+        Code::from_raw(self.stop.load(Ordering::Acquire))
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        self.deadline_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// Times that a slice is sent another way before its request fails.
+const MAX_REROUTES: u32 = 4;
+
+impl Batch {
+    /// Sends a slice another way, or again with fresh knowledge of the peer's regions. False when there is none left.
+    fn reroute(&self, epoch: u32, index: u32, outcome: Outcome) -> bool {
+        let slice = &self.slices[index as usize];
+        if slice.is_done(epoch) || self.stopped().is_some() {
+            return false;
+        }
+        let Some(leg) = self.legs.iter().find(|leg| index >= leg.first && index - leg.first < leg.count) else {
+            return false;
+        };
+        let limit = if outcome == Outcome::Reroute { MAX_REROUTES } else { 1 };
+        if slice.retries.load(Ordering::Relaxed) >= limit {
+            return false;
+        }
+        let Some(me) = self.me.upgrade() else { return false };
+        let run = Run { owner: me, epoch, first: index, count: 1 };
+        slice.retries.fetch_add(1, Ordering::Relaxed);
+        leg.segment.reroute(run, outcome)
+    }
+}

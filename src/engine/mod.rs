@@ -1,0 +1,279 @@
+//! The transfer engine: request -> plan -> dispatch -> progress -> completion.
+
+pub mod batch;
+pub mod cq;
+pub mod dispatch;
+mod memory;
+mod messages;
+pub mod notify;
+pub mod peer;
+pub mod plan;
+mod process;
+mod progress;
+pub mod segment;
+mod segments;
+mod submit;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::bail;
+use crate::config::Config;
+use crate::error::{Context, Result};
+use crate::id::Slab;
+use crate::metadata::{self, MetadataBackend};
+use crate::segment::descriptor::{EngineId, SegmentRecord, to_blob};
+use crate::segment::memory::MemoryTable;
+use crate::sys::clock;
+use crate::sys::reactor::Reactor;
+use crate::telemetry::metrics::{Metrics, Stats};
+use crate::transport::tcp::{Node, Server};
+
+use batch::{Batch, BatchInfo};
+use cq::Cq;
+use dispatch::Copies;
+use notify::Inbox;
+use peer::{Peer, View};
+use segment::Segment;
+
+/// Most batches, segments and queues of one engine.
+const MAX_BATCHES: usize = crate::id::MAX_INDEX;
+const MAX_SEGMENTS: usize = 65_536;
+const MAX_QUEUES: usize = 4_096;
+
+/// One end of transfers.
+pub struct Engine {
+    pub config: Config,
+    pub id: EngineId,
+    pub memory: Arc<MemoryTable>,
+    pub metrics: Arc<Metrics>,
+    pub reactor: Arc<Reactor>,
+    pub inbox: Arc<Inbox>,
+    pub copies: Copies,
+    node: Arc<Node>,
+    server: Option<Arc<Server>>,
+    backend: Option<Arc<dyn MetadataBackend>>,
+    batches: RwLock<Slab<Arc<Batch>>>,
+    segments: RwLock<Slab<Arc<Segment>>>,
+    queues: RwLock<Slab<Arc<Cq>>>,
+    peers: Mutex<HashMap<String, Arc<Peer>>>,
+    /// Batches under way that did not end inside submit.
+    active: Mutex<Vec<Arc<Batch>>>,
+    is_ticking: AtomicBool,
+    requests_under_way: AtomicU64,
+    is_closed: AtomicBool,
+    me: Weak<Engine>,
+}
+
+/// What an engine is, for callers.
+#[derive(Clone, Debug)]
+pub struct EngineInfo {
+    pub port: u16,
+    pub name: String,
+    pub address: String,
+    pub engine_id: String,
+    pub transports: String,
+    pub local_segment: u64,
+    pub lanes: u32,
+    pub worker_threads: u32,
+    pub region_count: u64,
+    pub registered_bytes: u64,
+    pub segment_count: u64,
+    pub batch_count: u64,
+    pub notify_count: u64,
+}
+
+impl Engine {
+    /// Makes an engine whose children carry `tag` in their ids.
+    pub fn create(config: Config, tag: u16) -> Result<Arc<Engine>> {
+        let backend = config.metadata.as_deref().map(metadata::open).transpose()?;
+        let reactor = Arc::new(
+            Reactor::start(&config.name, config.worker_threads as usize).context("starting the worker threads")?,
+        );
+        let memory = Arc::new(MemoryTable::new(tag));
+        let metrics = Arc::new(Metrics::default());
+        let id = EngineId::random();
+        let inbox = Arc::new(Inbox::default());
+        let node = Node::new(&config, id, memory.clone(), metrics.clone(), reactor.clone(), inbox.clone());
+        let server = if config.listen { Some(Server::start(&config, node.clone())?) } else { None };
+        let engine = Arc::new_cyclic(|me: &Weak<Engine>| Engine {
+            id,
+            memory,
+            metrics,
+            reactor,
+            inbox,
+            copies: Copies::default(),
+            node,
+            server,
+            backend,
+            batches: RwLock::new(Slab::new("batch", tag, MAX_BATCHES)),
+            segments: RwLock::new(Slab::new("segment", tag, MAX_SEGMENTS)),
+            queues: RwLock::new(Slab::new("completion queue", tag, MAX_QUEUES)),
+            peers: Mutex::default(),
+            active: Mutex::new(Vec::with_capacity(64)),
+            is_ticking: AtomicBool::new(false),
+            requests_under_way: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+            me: me.clone(),
+            config,
+        });
+        process::add(id, engine.me.clone());
+        engine.reactor.set_clockwork(engine.clock());
+        if let Err(error) = engine.announce() {
+            engine.destroy();
+            return Err(error);
+        }
+        Ok(engine)
+    }
+
+    /// Publishes where this engine is found, and says so in the log.
+    fn announce(&self) -> Result<()> {
+        let addresses = self.node.addresses();
+        if let Some(server) = &self.server {
+            tracing::info!(
+                "engine {} ({}) listens on {} and tells peers {}; {}",
+                self.config.name,
+                self.id,
+                server.bound(),
+                addresses.join(", "),
+                if self.config.psk.is_some() { "peers need the key" } else { "peers are not authenticated: set a key" },
+            );
+        }
+        if let Some(backend) = &self.backend {
+            let record = SegmentRecord::of(&self.memory, self.id, &self.config.name, addresses, Some(&[]))?;
+            backend
+                .create(&format!("engine/{}", self.config.name), &to_blob(&record))
+                .context(format_args!("publishing engine {:?}", self.config.name))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the engine: on return no registered buffer is touched on its behalf.
+    pub fn destroy(&self) {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(backend) = &self.backend {
+            if let Err(error) = backend.remove(&format!("engine/{}", self.config.name)) {
+                tracing::warn!("taking back the name {:?}: {error}", self.config.name);
+            }
+        }
+        process::remove(self.id);
+        self.stop_everything();
+        if let Some(server) = &self.server {
+            server.close();
+        }
+        let peers: Vec<Arc<Peer>> = self.peers.lock().drain().map(|(_, peer)| peer).collect();
+        for peer in &peers {
+            peer.close();
+        }
+        self.memory.close();
+        self.inbox.close();
+        for queue in self.queues.write().drain() {
+            queue.close();
+        }
+        self.reactor.stop();
+        while self.copies.help() {}
+        let batches = self.batches.write().drain();
+        drop(batches);
+        self.active.lock().clear();
+        let segments = self.segments.write().drain();
+        drop(segments);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until no batch is under way.
+    pub fn drain(&self, timeout: Option<Duration>) -> Result<()> {
+        let until = timeout.map_or(u64::MAX, clock::after);
+        loop {
+            let count = self.batches.read().iter().filter(|(_, batch)| !batch.is_idle()).count();
+            if count == 0 {
+                return Ok(());
+            }
+            if clock::now_ns() >= until || self.is_closed() {
+                bail!(Busy, "{count} batches are still under way");
+            }
+            if !self.copies.help() {
+                std::thread::sleep(clock::until(until).min(Duration::from_millis(1)));
+            }
+        }
+    }
+
+    pub fn info(&self) -> EngineInfo {
+        let (region_count, registered_bytes) = self.memory.count();
+        let transports = self.config.transports;
+        let names = [
+            (transports.local, "local"),
+            (transports.memfd, "memfd"),
+            (transports.cma, "cma"),
+            (transports.tcp, "tcp"),
+        ];
+        let usable: Vec<&str> = names.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+        EngineInfo {
+            port: self.server.as_ref().map_or(0, |server| server.port()),
+            name: self.config.name.clone(),
+            address: self.node.addresses().first().cloned().unwrap_or_default(),
+            engine_id: self.id.to_string(),
+            transports: usable.join(","),
+            local_segment: self.local_segment_id(),
+            lanes: self.config.lanes,
+            worker_threads: self.config.worker_threads,
+            region_count,
+            registered_bytes,
+            segment_count: (self.segments.read().len() as u64).saturating_sub(1),
+            batch_count: self.batches.read().len() as u64,
+            notify_count: self.inbox.len() as u64,
+        }
+    }
+
+    pub fn config_json(&self) -> String {
+        self.config.to_json()
+    }
+
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.metrics.snapshot();
+        stats.wakeup_count = self.reactor.wakeups();
+        stats
+    }
+
+    pub fn metrics_text(&self) -> Result<String> {
+        if !self.config.metrics {
+            bail!(InvalidState, "metrics are switched off for this engine");
+        }
+        Ok(self.metrics.prometheus(&self.config.name))
+    }
+
+    /// A blob with which a peer can reach this engine and the given regions (all, when None).
+    pub fn export(&self, regions: Option<&[u64]>) -> Result<Vec<u8>> {
+        let addresses = self.node.addresses();
+        SegmentRecord::of(&self.memory, self.id, &self.config.name, addresses, regions).map(|record| to_blob(&record))
+    }
+
+    /// The ending of a batch, told by itself.
+    pub(crate) fn batch_ended(&self, requests: usize, info: &BatchInfo, took: Duration) {
+        self.requests_under_way.fetch_sub(requests as u64, Ordering::AcqRel);
+        self.metrics.completed_count.add(info.completed_count);
+        self.metrics.failed_count.add(info.failed_count);
+        if self.config.metrics {
+            self.metrics.batch_latency.observe(took);
+        }
+    }
+
+    fn view_of_self(&self, me: &Arc<Engine>) -> Arc<Segment> {
+        let peer = Peer::in_process(self.config.name.clone(), me, me);
+        Arc::new(Segment { peer, view: View::Whole })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}

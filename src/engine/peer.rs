@@ -1,0 +1,362 @@
+//! A peer: who it is, what it offers, and which paths lead there. Runs that wait for that knowledge are parked here.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Engine;
+use super::dispatch;
+use crate::error::{Code, Error, Result};
+use crate::segment::descriptor::{Descriptor, EngineId, SegmentRecord};
+use crate::sys::clock;
+use crate::transport::local::LocalPath;
+use crate::transport::tcp::{Greeting, Link, LinkEvents};
+use crate::transport::{Outcome, Owner, Path, Run, same_owner};
+use crate::{bail, fail};
+
+#[derive(Default)]
+struct Knowledge {
+    /// Who answered, last time.
+    greeting: Option<Greeting>,
+    descriptor: Option<Arc<Descriptor>>,
+    local: Option<Arc<LocalPath>>,
+    met_ns: u64,
+    restarts: u32,
+}
+
+/// A run that waits until the peer is met, or its regions are known anew.
+struct Parked {
+    run: Run,
+    view: View,
+    /// The regions were asked for again on behalf of this run: what is missing then does not exist.
+    is_last_try: bool,
+}
+
+/// Which regions of the peer a segment shows.
+#[derive(Clone)]
+pub enum View {
+    /// All that the peer offers, kept fresh.
+    Whole,
+    /// Those of a blob, from one life of the peer.
+    Blob(EngineId, Arc<Descriptor>),
+}
+
+pub struct Peer {
+    /// How callers name it.
+    pub label: String,
+    engine: Weak<Engine>,
+    /// None: the peer is in this process and was found there.
+    link: Option<Arc<Link>>,
+    known: RwLock<Knowledge>,
+    parked: Mutex<Vec<Parked>>,
+    pub open_segments: AtomicUsize,
+}
+
+/// What is known of a peer, for callers.
+#[derive(Clone, Debug, Default)]
+pub struct PeerInfo {
+    pub name: String,
+    pub id: Option<EngineId>,
+    pub restarts: u32,
+    pub lanes: u32,
+}
+
+impl Peer {
+    /// A peer at the other end of a link.
+    pub fn new(label: String, engine: &Arc<Engine>, link: impl FnOnce(Weak<dyn LinkEvents>) -> Arc<Link>) -> Arc<Peer> {
+        Arc::new_cyclic(|me: &Weak<Peer>| Peer {
+            label,
+            engine: Arc::downgrade(engine),
+            link: Some(link(me.clone() as Weak<dyn LinkEvents>)),
+            known: RwLock::default(),
+            parked: Mutex::default(),
+            open_segments: AtomicUsize::new(0),
+        })
+    }
+
+    /// An engine of this process.
+    pub fn in_process(label: String, engine: &Arc<Engine>, target: &Arc<Engine>) -> Arc<Peer> {
+        let peer = Peer {
+            label,
+            engine: Arc::downgrade(engine),
+            link: None,
+            known: RwLock::default(),
+            parked: Mutex::default(),
+            open_segments: AtomicUsize::new(0),
+        };
+        peer.learn_local(engine, target);
+        Arc::new(peer)
+    }
+
+    fn learn_local(&self, engine: &Engine, target: &Engine) {
+        let path = LocalPath::new(target.memory.clone(), engine.metrics.clone(), target.metrics.clone());
+        let mut known = self.known.write();
+        known.greeting = Some(Greeting { id: target.id, name: target.config.name.clone() });
+        known.local = Some(Arc::new(path));
+        known.met_ns = clock::now_ns();
+    }
+
+    pub fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.upgrade()
+    }
+
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref()
+    }
+
+    pub fn id(&self) -> Option<EngineId> {
+        self.known.read().greeting.as_ref().map(|greeting| greeting.id)
+    }
+
+    /// The engine, when it lives in this process.
+    pub fn local_engine(&self) -> Option<Arc<Engine>> {
+        let known = self.known.read();
+        known.local.as_ref()?;
+        super::process::find(known.greeting.as_ref()?.id)
+    }
+
+    pub fn info(&self) -> PeerInfo {
+        let known = self.known.read();
+        PeerInfo {
+            name: known.greeting.as_ref().map_or_else(String::new, |greeting| greeting.name.clone()),
+            id: known.greeting.as_ref().map(|greeting| greeting.id),
+            restarts: known.restarts,
+            lanes: self.link.as_ref().map_or(0, |link| link.lane_count()),
+        }
+    }
+
+    pub fn met_since(&self) -> Duration {
+        Duration::from_nanos(clock::now_ns().saturating_sub(self.known.read().met_ns))
+    }
+
+    /// What the peer offers, as known now.
+    pub fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        if let Some(target) = self.local_engine() {
+            return local_descriptor(&target).ok();
+        }
+        self.known.read().descriptor.clone()
+    }
+
+    /// Whether the peer was met and its regions are known.
+    pub fn is_met(&self) -> bool {
+        let known = self.known.read();
+        known.local.is_some() || known.descriptor.is_some()
+    }
+
+    /// The path for a region, in the order of preference.
+    pub fn path_for(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
+        let engine = self.engine.upgrade()?;
+        let known = self.known.read();
+        if let (Some(local), true) = (&known.local, engine.config.transports.local) {
+            return Some(local.clone());
+        }
+        let _ = is_mappable;
+        match &self.link {
+            Some(link) if engine.config.transports.tcp => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sends a run on its way, or parks it until enough is known.
+    pub fn route(&self, run: Run, view: &View, is_last_try: bool) {
+        let known = self.known.read();
+        if known.local.is_some() {
+            drop(known);
+            return self.route_local(run);
+        }
+        let (Some(greeting), Some(descriptor)) = (&known.greeting, &known.descriptor) else {
+            drop(known);
+            return self.park(run, view, false);
+        };
+        let shown = match view {
+            View::Whole => descriptor.clone(),
+            View::Blob(id, regions) if *id == greeting.id => regions.clone(),
+            View::Blob(..) => {
+                drop(known);
+                let label = &self.label;
+                return run.complete(Outcome::Failed(Code::PeerRestarted), &|| {
+                    format!("{label} restarted since its blob was exported: exchange blobs again")
+                });
+            }
+        };
+        drop(known);
+        let missing = dispatch::resolve(&run, &shown, |run, is_mappable| self.send(run, is_mappable));
+        for run in missing {
+            if matches!(view, View::Blob(..)) || is_last_try {
+                self.fail_unknown(&run);
+            } else {
+                self.park(run, view, true);
+            }
+        }
+    }
+
+    fn route_local(&self, run: Run) {
+        let Some(target) = self.local_engine() else {
+            return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} was destroyed", self.label));
+        };
+        if dispatch::resolve_local(&run, &target.memory) {
+            return self.send(run, false);
+        }
+        // Some range is unknown: let the others pass.
+        match local_descriptor(&target) {
+            Ok(regions) => {
+                for run in dispatch::resolve(&run, &regions, |run, is_mappable| self.send(run, is_mappable)) {
+                    self.fail_unknown(&run);
+                }
+            }
+            Err(error) => run.complete(Outcome::Failed(error.code), &|| error.message().to_owned()),
+        }
+    }
+
+    fn send(&self, run: Run, is_mappable: bool) {
+        let Some(engine) = self.engine.upgrade() else {
+            return run.complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into());
+        };
+        match self.path_for(is_mappable) {
+            Some(path) => engine.copies.submit(&engine, path, run),
+            None => run.complete(Outcome::Failed(Code::Unreachable), &|| {
+                format!("no allowed transport reaches {}: see the option \"transports\"", self.label)
+            }),
+        }
+    }
+
+    fn fail_unknown(&self, run: &Run) {
+        run.complete(Outcome::Failed(Code::AddressNotRegistered), &|| {
+            let slice = &run.slices()[0];
+            format!("{} offers no region that holds {} bytes at {:#x}", self.label, slice.len(), slice.remote)
+        });
+    }
+
+    fn park(&self, run: Run, view: &View, refresh: bool) {
+        let Some(link) = &self.link else {
+            return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} is gone", self.label));
+        };
+        self.parked.lock().push(Parked { run, view: view.clone(), is_last_try: refresh });
+        if refresh {
+            link.describe();
+        } else {
+            link.meet();
+        }
+    }
+
+    fn unpark(&self) {
+        let parked = std::mem::take(&mut *self.parked.lock());
+        for Parked { run, view, is_last_try } in parked {
+            self.route(run, &view, is_last_try);
+        }
+    }
+
+    fn fail_parked(&self, code: Code, text: &str) {
+        let parked = std::mem::take(&mut *self.parked.lock());
+        for parked in parked {
+            parked.run.complete(Outcome::Failed(code), &|| text.to_owned());
+        }
+    }
+
+    /// A slice came back: its path does not work, or its region is not there any more. True when it goes another way.
+    pub fn reroute(&self, run: Run, view: &View, outcome: Outcome) -> bool {
+        if matches!(view, View::Blob(..)) && outcome != Outcome::Reroute {
+            return false;
+        }
+        if self.link.is_none() {
+            return false;
+        }
+        match outcome {
+            Outcome::Reroute => self.route(run, view, false),
+            _ => self.park(run, view, true),
+        }
+        true
+    }
+
+    /// The batch was stopped: completes whatever of it waits here or was not sent.
+    pub fn prune(&self, owner: &Arc<dyn Owner>, epoch: u32, reason: Code) {
+        let mut mine = Vec::new();
+        self.parked.lock().retain_mut(|parked| {
+            let is_mine = same_owner(&parked.run.owner, owner) && parked.run.epoch == epoch;
+            if is_mine {
+                mine.push(parked.run.clone());
+            }
+            !is_mine
+        });
+        for run in mine {
+            run.complete(Outcome::Failed(reason), &|| format!("stopped before {} was met", self.label));
+        }
+        if let Some(link) = &self.link {
+            link.prune(owner, epoch);
+        }
+    }
+
+    pub fn abandon(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+        if let Some(link) = &self.link {
+            link.abandon(owner, epoch);
+        }
+    }
+
+    /// Waits until the peer was met.
+    pub fn meet(&self, until_ns: u64) -> Result<()> {
+        if self.is_met() {
+            return Ok(());
+        }
+        match &self.link {
+            Some(link) => link.wait_met(until_ns),
+            None => Err(fail!(Unreachable, "{} is gone", self.label)),
+        }
+    }
+
+    /// Learns the peer's regions anew.
+    pub fn refresh(&self, until_ns: u64) -> Result<()> {
+        match &self.link {
+            None => Ok(()),
+            Some(link) => link.wait_described(until_ns),
+        }
+    }
+
+    /// Closes what stands when nobody needs it any more.
+    pub fn close(&self) {
+        if let Some(link) = &self.link {
+            link.close();
+        }
+        self.fail_parked(Code::Canceled, "the segment was closed");
+    }
+
+    pub fn path_name(&self, is_mappable: bool) -> &'static str {
+        self.path_for(is_mappable).map_or("none", |path| path.kind().name())
+    }
+}
+
+fn local_descriptor(target: &Engine) -> Result<Arc<Descriptor>> {
+    let record = SegmentRecord::of(&target.memory, target.id, &target.config.name, Vec::new(), None)?;
+    Descriptor::from_record(record).map(Arc::new)
+}
+
+impl LinkEvents for Peer {
+    fn met(&self, greeting: Greeting, record: SegmentRecord) -> Result<()> {
+        let Some(engine) = self.engine.upgrade() else { bail!(InvalidHandle, "the engine is gone") };
+        let descriptor = Arc::new(Descriptor::from_record(record)?);
+        let target = super::process::find(greeting.id);
+        let mut known = self.known.write();
+        let is_new = known.greeting.as_ref().is_none_or(|old| old.id != greeting.id);
+        if is_new {
+            if known.greeting.is_some() {
+                known.restarts += 1;
+                tracing::info!("{} restarted: {} is now {}", self.label, greeting.name, greeting.id);
+            }
+            known.met_ns = clock::now_ns();
+            known.local = None;
+        }
+        known.greeting = Some(greeting);
+        known.descriptor = Some(descriptor);
+        drop(known);
+        if let Some(target) = target.filter(|_| engine.config.transports.local) {
+            self.learn_local(&engine, &target);
+        }
+        self.unpark();
+        Ok(())
+    }
+
+    fn failed(&self, error: &Error) {
+        self.fail_parked(error.code, error.message());
+    }
+}

@@ -1,0 +1,294 @@
+//! From a caller's requests to a batch under way, and back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Engine;
+use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, Task};
+use super::cq::Completion;
+use super::plan::cut;
+use super::segment::Segment;
+use crate::bail;
+use crate::error::{Code, Context, Error, Result};
+use crate::segment::memory::Region;
+use crate::sys::clock;
+use crate::transport::{Path, Slice};
+
+impl Engine {
+    /// Starts a batch.
+    pub fn submit(
+        &self,
+        requests: impl ExactSizeIterator<Item = Result<Request>>,
+        options: BatchOptions,
+    ) -> Result<u64> {
+        let batch = self.make_batch(requests, options, false)?;
+        let id = self.add_batch(&batch)?;
+        if let Err(error) = self.start(&batch) {
+            let _ = self.batches.write().remove(id);
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// Makes a batch that `post` starts, again and again.
+    pub fn prepare(
+        &self,
+        requests: impl ExactSizeIterator<Item = Result<Request>>,
+        options: BatchOptions,
+    ) -> Result<u64> {
+        let batch = self.make_batch(requests, options, true)?;
+        self.add_batch(&batch)
+    }
+
+    fn add_batch(&self, batch: &Arc<Batch>) -> Result<u64> {
+        let mut batches = self.batches.write();
+        if self.is_closed() {
+            bail!(InvalidHandle, "the engine is being destroyed");
+        }
+        let id = batches.insert(batch.clone())?;
+        batch.id.store(id, Ordering::Relaxed);
+        Ok(id)
+    }
+
+    pub fn post(&self, id: u64) -> Result<()> {
+        let batch = self.batch(id)?;
+        if !batch.is_prepared {
+            bail!(InvalidState, "batch {id:#x} was submitted, not prepared: it runs once");
+        }
+        self.start(&batch)
+    }
+
+    fn make_batch(
+        &self,
+        requests: impl ExactSizeIterator<Item = Result<Request>>,
+        options: BatchOptions,
+        is_prepared: bool,
+    ) -> Result<Arc<Batch>> {
+        let cq = if options.cq == 0 { None } else { Some(self.queue(options.cq)?) };
+        let parts = self.plan(requests)?;
+        let plan = Planned(Some(parts));
+        let notify = match &options.notify {
+            None => None,
+            Some(notification) => {
+                let segment = if notification.segment == 0 {
+                    plan.parts().legs[0].segment.clone()
+                } else {
+                    self.segment(notification.segment)?
+                };
+                Some((segment, notification.clone()))
+            }
+        };
+        let deadline = options.deadline.unwrap_or(self.config.default_deadline);
+        Ok(Batch::new(self.me.clone(), plan.take(), options, cq, notify, deadline, is_prepared))
+    }
+
+    /// Checks every request and cuts it into slices.
+    fn plan(&self, requests: impl ExactSizeIterator<Item = Result<Request>>) -> Result<Parts> {
+        let count = requests.len();
+        let mut plan = Planned(Some(Parts {
+            tasks: Vec::with_capacity(count),
+            slices: Vec::with_capacity(count),
+            legs: Vec::with_capacity(1),
+            holds: Vec::with_capacity(1),
+            bytes: 0,
+        }));
+        let mut segment: Option<(u64, Arc<Segment>)> = None;
+        for (index, request) in requests.enumerate() {
+            let parts = plan.parts_mut();
+            request
+                .and_then(|request| {
+                    if segment.as_ref().is_none_or(|(id, _)| *id != request.segment) {
+                        segment = Some((request.segment, self.segment(request.segment)?));
+                    }
+                    let (_, segment) = segment.as_ref().expect("set above");
+                    self.plan_one(parts, &request, segment)
+                })
+                .context(format_args!("request {index}"))?;
+        }
+        Ok(plan.take())
+    }
+
+    fn plan_one(&self, parts: &mut Parts, request: &Request, segment: &Arc<Segment>) -> Result<()> {
+        if request.length == 0 {
+            bail!(InvalidArgument, "length is 0");
+        }
+        if request.length > isize::MAX as u64 || request.remote.checked_add(request.length).is_none() {
+            bail!(InvalidArgument, "{} bytes at {:#x} wrap around", request.length, request.remote);
+        }
+        let first = parts.slices.len();
+        match &request.local {
+            Local::Contiguous(address) => self.plan_piece(parts, request, *address, request.length as usize, 0)?,
+            Local::Scattered(spans) => {
+                let mut done = 0u64;
+                for (address, length) in spans {
+                    if *length == 0 {
+                        bail!(InvalidArgument, "a span is empty");
+                    }
+                    if *length as u64 > request.length - done {
+                        bail!(InvalidArgument, "the spans hold more than length, which is {}", request.length);
+                    }
+                    self.plan_piece(parts, request, *address, *length, done)?;
+                    done += *length as u64;
+                }
+                if done != request.length {
+                    bail!(InvalidArgument, "the spans hold {done} bytes, length is {}", request.length);
+                }
+            }
+        }
+        let count = (parts.slices.len() - first) as u32;
+        parts.tasks.push(Task::new(request.length, request.user_data, count));
+        parts.bytes += request.length;
+        match parts.legs.last_mut() {
+            Some(leg) if Arc::ptr_eq(&leg.segment, segment) => leg.count += count,
+            _ => parts.legs.push(Leg { segment: segment.clone(), first: first as u32, count }),
+        }
+        Ok(())
+    }
+
+    fn plan_piece(&self, parts: &mut Parts, request: &Request, address: usize, length: usize, at: u64) -> Result<()> {
+        if address == 0 {
+            bail!(InvalidArgument, "the local address is NULL");
+        }
+        let region = self.hold(&mut parts.holds, address, length)?;
+        let local = region.mem.part(address - region.mem.address(), length);
+        let task = parts.tasks.len() as u32;
+        for (offset, size) in cut(length) {
+            let remote = request.remote + at + offset as u64;
+            parts.slices.push(Slice::new(request.opcode, local.part(offset, size), remote, task));
+        }
+        Ok(())
+    }
+
+    /// The region of a local range, held by the batch; neighbours in the same region share a hold.
+    fn hold<'a>(&self, holds: &'a mut Vec<Arc<Region>>, address: usize, length: usize) -> Result<&'a Arc<Region>> {
+        if !holds.last().is_some_and(|region| region.mem.contains(address, length)) {
+            holds.push(self.memory.acquire(address, length)?);
+        }
+        Ok(holds.last().expect("pushed above"))
+    }
+
+    pub(super) fn batch(&self, id: u64) -> Result<Arc<Batch>> {
+        self.batches.read().get(id).cloned()
+    }
+
+    /// Starts a batch that is not under way.
+    fn start(&self, batch: &Arc<Batch>) -> Result<()> {
+        let count = batch.tasks.len() as u64;
+        let before = self.requests_under_way.fetch_add(count, Ordering::AcqRel);
+        if before + count > self.config.queue_limit as u64 {
+            self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
+            bail!(Exhausted, "{before} requests are under way, {count} more would pass queue_limit");
+        }
+        let epoch = match batch.start() {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
+                return Err(error);
+            }
+        };
+        self.metrics.batch_count.increment();
+        for leg in &batch.legs {
+            leg.segment.route(batch.run(leg, epoch));
+        }
+        batch.dispatched();
+        if !batch.is_done() {
+            self.watch(batch);
+        }
+        Ok(())
+    }
+
+    pub fn poll(&self, id: u64) -> Result<BatchInfo> {
+        let batch = self.batch(id)?;
+        if !batch.is_idle() {
+            // A thread that polls lends a hand, without waiting.
+            self.help(&batch, 0);
+        }
+        Ok(batch.info())
+    }
+
+    /// Waits until a batch is done, moving its bytes meanwhile where nobody else does.
+    pub fn wait(&self, id: u64, timeout: Option<Duration>) -> Result<BatchInfo> {
+        let batch = self.batch(id)?;
+        if !batch.is_idle() {
+            let until = timeout.map_or(u64::MAX, clock::after);
+            self.wait_for_batch(&batch, until);
+        }
+        Ok(batch.info())
+    }
+
+    fn wait_for_batch(&self, batch: &Arc<Batch>, until: u64) {
+        while !batch.is_idle() {
+            let now = clock::now_ns();
+            if now >= until {
+                return;
+            }
+            self.enforce_deadline(batch, now);
+            if !self.help(batch, until) && !batch.is_idle() {
+                // The clock ends what is late; this is only for a defect there.
+                batch.sleep(until.min(now + 100_000_000));
+            }
+        }
+    }
+
+    /// Moves bytes of a batch on the calling thread; false when there is nothing to do for it.
+    fn help(&self, batch: &Arc<Batch>, until: u64) -> bool {
+        if self.copies.help() {
+            return true;
+        }
+        let until = until.min(crate::transport::Owner::deadline_ns(&**batch));
+        batch.legs.iter().any(|leg| match leg.segment.peer.link() {
+            Some(link) => link.drive(&|| batch.is_idle(), until),
+            None => false,
+        })
+    }
+
+    /// The first failure of a batch with its story.
+    pub fn batch_error(&self, id: u64, info: BatchInfo) -> Error {
+        let code = info.status.unwrap_or(Code::Internal);
+        self.batch(id).map_or_else(|_| Error::new(code, code.text()), |batch| batch.error(code))
+    }
+
+    pub fn task(&self, id: u64, index: usize) -> Result<Completion> {
+        self.batch(id)?.task(index)
+    }
+
+    pub fn cancel(&self, id: u64) -> Result<()> {
+        let batch = self.batch(id)?;
+        self.stop(&batch, Code::Canceled);
+        Ok(())
+    }
+
+    pub fn release(&self, id: u64) -> Result<()> {
+        let batch = self.batches.write().remove(id)?;
+        if !batch.is_idle() {
+            self.stop(&batch, Code::Canceled);
+        }
+        Ok(())
+    }
+}
+
+/// Parts whose holds are given back when planning fails half-way.
+struct Planned(Option<Parts>);
+
+impl Planned {
+    fn parts(&self) -> &Parts {
+        self.0.as_ref().expect("taken only at the end")
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        self.0.as_mut().expect("taken only at the end")
+    }
+
+    fn take(mut self) -> Parts {
+        self.0.take().expect("taken only here")
+    }
+}
+
+impl Drop for Planned {
+    fn drop(&mut self) {
+        for region in self.0.iter().flat_map(|parts| &parts.holds) {
+            region.release();
+        }
+    }
+}

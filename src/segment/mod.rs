@@ -1,0 +1,4 @@
+//! What memory exists: here (`memory`) and at peers (`descriptor`).
+
+pub mod descriptor;
+pub mod memory;

@@ -1,0 +1,13 @@
+//! Safe wrappers over the operating system. `unsafe` is allowed here so that it need not be above.
+
+pub mod checksum;
+pub mod clock;
+pub mod dylib;
+pub mod fork;
+pub mod futex;
+pub mod memory;
+pub mod mmap;
+pub mod net;
+pub mod process;
+pub mod random;
+pub mod reactor;

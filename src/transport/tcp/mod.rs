@@ -1,0 +1,152 @@
+//! TCP: several connections per pair of engines. One carries control messages, the others data; requests on one
+//! connection are answered in order, and many are under way on each.
+
+pub mod auth;
+mod greet;
+mod lane;
+mod link;
+pub mod messages;
+mod server;
+mod session;
+mod stream;
+pub mod wire;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::config::{Checksum, Config};
+use crate::error::{Error, Result};
+use crate::segment::descriptor::{EngineId, SegmentRecord};
+use crate::segment::memory::MemoryTable;
+use crate::sys::reactor::Reactor;
+use crate::telemetry::metrics::Metrics;
+
+pub use link::Link;
+pub use server::Server;
+
+/// Who answered at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    pub id: EngineId,
+    pub name: String,
+}
+
+/// Where a process of the same host can do better than TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShmOffer {
+    pub socket: Vec<u8>,
+    pub token: Vec<u8>,
+}
+
+/// Called once with the answer, from any thread.
+pub type Reply = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
+
+/// Who owns a link.
+pub trait LinkEvents: Send + Sync {
+    /// The peer was met, or told its regions anew.
+    fn met(&self, greeting: Greeting, record: SegmentRecord, shm: Option<ShmOffer>) -> Result<()>;
+
+    /// The peer cannot be met; whatever waits for it must fail.
+    fn failed(&self, error: &Error);
+}
+
+/// Who takes notifications that arrive.
+pub trait Deliver: Send + Sync {
+    fn deliver(&self, tag: String, data: Vec<u8>, sender: &Greeting) -> Result<()>;
+}
+
+/// What every connection of one engine shares.
+pub struct Node {
+    pub id: EngineId,
+    pub name: String,
+    pub memory: Arc<MemoryTable>,
+    pub metrics: Arc<Metrics>,
+    pub reactor: Arc<Reactor>,
+    pub inbox: Arc<dyn Deliver>,
+    pub psk: Option<Vec<u8>>,
+    pub checksum: Checksum,
+    pub lanes: usize,
+    pub keepalive: Duration,
+    addresses: RwLock<Vec<String>>,
+    shm: RwLock<Option<ShmOffer>>,
+    links: Mutex<Vec<Weak<Link>>>,
+    server: RwLock<Weak<Server>>,
+}
+
+impl Node {
+    pub fn new(
+        config: &Config,
+        id: EngineId,
+        memory: Arc<MemoryTable>,
+        metrics: Arc<Metrics>,
+        reactor: Arc<Reactor>,
+        inbox: Arc<dyn Deliver>,
+    ) -> Arc<Node> {
+        Arc::new(Node {
+            id,
+            name: config.name.clone(),
+            memory,
+            metrics,
+            reactor,
+            inbox,
+            psk: config.psk.clone(),
+            checksum: config.checksum,
+            lanes: config.lanes as usize,
+            keepalive: config.keepalive,
+            addresses: RwLock::default(),
+            shm: RwLock::default(),
+            links: Mutex::default(),
+            server: RwLock::new(Weak::new()),
+        })
+    }
+
+    /// Where peers find this engine.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses.read().clone()
+    }
+
+    /// What authenticated peers are told of a better way within this host.
+    pub fn set_shm(&self, offer: ShmOffer) {
+        *self.shm.write() = Some(offer);
+    }
+
+    fn shm(&self) -> Option<ShmOffer> {
+        self.shm.read().clone()
+    }
+
+    /// Looks after time-outs; true while something is under way that needs the clock.
+    pub fn tick(&self, now: u64) -> bool {
+        let links: Vec<Arc<Link>> = {
+            let mut links = self.links.lock();
+            links.retain(|link| link.strong_count() > 0);
+            links.iter().filter_map(Weak::upgrade).collect()
+        };
+        // Every one is asked, also when the first is busy.
+        let busy = links.iter().filter(|link| link.tick(now)).count();
+        let server_busy = self.server.read().upgrade().is_some_and(|server| server.tick(now));
+        busy > 0 || server_busy
+    }
+
+    /// When to look again although nothing is under way.
+    pub fn next_keepalive(&self, _now: u64) -> Option<Duration> {
+        let mut links = self.links.lock();
+        links.retain(|link| link.strong_count() > 0);
+        (!links.is_empty()).then_some(IDLE_TICK)
+    }
+
+    /// Starts the clock, when something came up that needs it.
+    fn start_clock(&self) {
+        self.reactor.wake(0);
+    }
+}
+
+/// How often an engine with peers and nothing to do looks at them.
+const IDLE_TICK: Duration = Duration::from_secs(5);
+
+/// "host:port", with brackets where they are needed.
+fn shown(address: &SocketAddr) -> String {
+    address.to_string()
+}

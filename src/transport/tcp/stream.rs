@@ -1,0 +1,444 @@
+//! Frames on a socket: payload goes from and into registered memory, and a gate is asked before each system call that
+//! touches it. What arrives in the same receive as a header is copied once.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wire::{HEADER_LENGTH, Header};
+use crate::error::{Code, Error, Result};
+use crate::fail;
+use crate::segment::memory::{Entered, Region};
+use crate::sys::checksum::crc32c_of;
+use crate::sys::memory::{IoVec, Mem, copy};
+use crate::sys::net::{self, Blocking};
+use crate::transport::Owner;
+
+/// Who must be asked before memory is touched.
+#[derive(Clone)]
+pub enum Gate {
+    /// Local memory of a batch of ours.
+    Owner(Arc<dyn Owner>, u32),
+    /// Memory of ours that a peer reaches.
+    Region(Arc<Region>),
+}
+
+/// An open gate, shut when dropped.
+pub enum Open<'a> {
+    Owner(&'a dyn Owner),
+    Region(#[allow(dead_code)] Entered<'a>),
+}
+
+impl Gate {
+    fn open(&self) -> Option<Open<'_>> {
+        match self {
+            Gate::Owner(owner, epoch) => owner.begin_touch(*epoch).then(|| Open::Owner(&**owner)),
+            Gate::Region(region) => region.enter().map(Open::Region),
+        }
+    }
+
+    fn is_same(&self, other: &Gate) -> bool {
+        match (self, other) {
+            (Gate::Owner(a, i), Gate::Owner(b, j)) => i == j && crate::transport::same_owner(a, b),
+            (Gate::Region(a), Gate::Region(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Open::Owner(owner) = self {
+            owner.end_touch();
+        }
+    }
+}
+
+/// A piece of payload. `gate` None: nobody's memory; it is skipped over (received) or sent as zeros.
+#[derive(Clone, Copy)]
+pub struct Piece {
+    pub mem: Mem,
+    gate: Option<u32>,
+}
+
+/// The payload of one frame: pieces of memory behind gates.
+#[derive(Default)]
+pub struct Payload {
+    pieces: Vec<Piece>,
+    gates: Vec<Gate>,
+    total: usize,
+}
+
+/// Stands in for memory that may not be read any more.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Most vectors in one system call; more than a frame of small slices has.
+const VECTORS: usize = 1024;
+
+impl Payload {
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.gates.clear();
+        self.total = 0;
+    }
+
+    pub fn push(&mut self, mem: Mem, gate: &Gate) {
+        if !self.gates.last().is_some_and(|last| last.is_same(gate)) {
+            self.gates.push(gate.clone());
+        }
+        let gate = Some(self.gates.len() as u32 - 1);
+        self.pieces.push(Piece { mem, gate });
+        self.total += mem.len();
+    }
+
+    /// Bytes that belong to nobody.
+    pub fn push_void(&mut self, length: usize) {
+        self.pieces.push(Piece { mem: Mem::void(length), gate: None });
+        self.total += length;
+    }
+
+    pub fn len(&self) -> usize {
+        self.total
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// CRC32C of a piece; None when its gate is shut.
+    pub fn checksum(&self, index: usize) -> Option<u32> {
+        let piece = &self.pieces[index];
+        let _open = self.gates[piece.gate? as usize].open()?;
+        Some(crc32c_of(piece.mem))
+    }
+
+    /// Hands over the vectors from `offset` on (at most `limit` of them), with their gates open meanwhile. Memory behind
+    /// a shut gate is replaced by what `instead` makes of its length.
+    fn with_vectors<T>(
+        &self,
+        offset: usize,
+        vectors: &mut Vec<IoVec<'static>>,
+        instead: impl Fn(&mut Vec<IoVec<'static>>, usize),
+        act: impl FnOnce(&mut Vec<IoVec<'static>>) -> T,
+    ) -> T {
+        let mut skip = offset;
+        let mut open: Option<(u32, Option<Open<'_>>)> = None;
+        // A frame has few owners; their gates stay open until the call is made.
+        let mut held: [Option<Open<'_>>; 8] = Default::default();
+        let mut held_count = 0;
+        for piece in &self.pieces {
+            if skip >= piece.mem.len() {
+                skip -= piece.mem.len();
+                continue;
+            }
+            let rest = piece.mem.len() - skip;
+            if vectors.len() + rest.div_ceil(ZEROS.len()).max(1) > VECTORS {
+                break;
+            }
+            let is_open = match piece.gate {
+                None => false,
+                Some(gate) => {
+                    if open.as_ref().is_none_or(|(current, _)| *current != gate) {
+                        if let Some((_, Some(before))) = open.take() {
+                            if held_count == held.len() {
+                                break;
+                            }
+                            held[held_count] = Some(before);
+                            held_count += 1;
+                        }
+                        open = Some((gate, self.gates[gate as usize].open()));
+                    }
+                    matches!(&open, Some((_, Some(_))))
+                }
+            };
+            if is_open {
+                vectors.push(IoVec::of(piece.mem.part(skip, rest)));
+            } else {
+                instead(vectors, rest);
+            }
+            skip = 0;
+        }
+        let result = act(vectors);
+        drop(open);
+        drop(held);
+        result
+    }
+
+    /// Copies bytes that were received together with a header to where they belong, from `offset` on.
+    fn scatter(&self, mut offset: usize, mut bytes: &[u8]) {
+        for piece in &self.pieces {
+            if bytes.is_empty() {
+                return;
+            }
+            if offset >= piece.mem.len() {
+                offset -= piece.mem.len();
+                continue;
+            }
+            let count = (piece.mem.len() - offset).min(bytes.len());
+            if let Some(_open) = piece.gate.and_then(|gate| self.gates[gate as usize].open()) {
+                copy(piece.mem.part(offset, count), Mem::of(&bytes[..count]));
+            }
+            bytes = &bytes[count..];
+            offset = 0;
+        }
+    }
+}
+
+/// A frame on its way out.
+#[derive(Default)]
+pub struct OutFrame {
+    /// Header and entries, or a whole control message.
+    pub head: Vec<u8>,
+    pub payload: Payload,
+    sent: usize,
+}
+
+impl OutFrame {
+    pub fn clear(&mut self) {
+        self.head.clear();
+        self.payload.clear();
+        self.sent = 0;
+    }
+}
+
+/// How far sending came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    All,
+    Blocked,
+}
+
+/// Sends what is left of a frame, as far as the socket takes it.
+pub fn send_frame(socket: &TcpStream, frame: &mut OutFrame, vectors: &mut Vec<IoVec<'static>>) -> Result<Sent> {
+    let total = frame.head.len() + frame.payload.len();
+    while frame.sent < total {
+        vectors.clear();
+        let mut offset = 0;
+        if frame.sent < frame.head.len() {
+            vectors.push(IoVec::of(Mem::of(&frame.head[frame.sent..])));
+        } else {
+            offset = frame.sent - frame.head.len();
+        }
+        let zeros = |vectors: &mut Vec<IoVec<'static>>, mut length: usize| {
+            while length > 0 {
+                let part = length.min(ZEROS.len());
+                vectors.push(IoVec::bytes(&ZEROS[..part]));
+                length -= part;
+            }
+        };
+        let sent = frame.payload.with_vectors(offset, vectors, zeros, |vectors| net::send(socket, vectors, false));
+        match sent {
+            Ok(Some(count)) => frame.sent += count,
+            Ok(None) => return Ok(Sent::Blocked),
+            Err(error) => return Err(lost(&error)),
+        }
+    }
+    Ok(Sent::All)
+}
+
+fn lost(error: &std::io::Error) -> Error {
+    Error::new(Code::ConnectionLost, error.to_string())
+}
+
+/// What to do with frames that arrive.
+pub trait Handler {
+    /// A header arrived; refuse what makes no sense here before any memory is spent on it.
+    fn header(&mut self, header: &Header) -> Result<()>;
+
+    /// Header and entries (or the whole control message) are there. Fill `payload` with where the rest goes.
+    fn begin(&mut self, header: &Header, meta: &[u8], payload: &mut Payload) -> Result<()>;
+
+    /// The payload is in place.
+    fn end(&mut self, header: &Header, payload: &Payload) -> Result<()>;
+}
+
+/// The receiving side of a connection.
+pub struct Receiver {
+    stage: Vec<u8>,
+    start: usize,
+    end: usize,
+    header: Option<Header>,
+    payload: Payload,
+    /// Payload bytes that arrived; None while header or entries are awaited.
+    received: Option<usize>,
+    vectors: Vec<IoVec<'static>>,
+    sink: Vec<u8>,
+}
+
+/// Room for a header, the entries of a full frame, and small payloads.
+const STAGE: usize = 32 << 10;
+/// Asked for beyond the end of a payload: the next header, and not much of what it announces.
+const LOOKAHEAD: usize = 2 << 10;
+/// Asked for when a header is awaited: a small request whole.
+const FIRST_LOOK: usize = 8 << 10;
+const SINK: usize = 64 << 10;
+
+/// What one look at the socket gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Looked {
+    /// Frames that were completed.
+    pub frames: usize,
+    /// Bytes that arrived.
+    pub bytes: usize,
+    /// Nothing more is there at the moment.
+    pub is_drained: bool,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Receiver {
+            stage: vec![0; STAGE],
+            start: 0,
+            end: 0,
+            header: None,
+            payload: Payload::default(),
+            received: None,
+            vectors: Vec::with_capacity(64),
+            sink: Vec::new(),
+        }
+    }
+}
+
+impl Receiver {
+    /// Receives once and handles every frame that became complete. With `Blocking::Yes` it waits for the first byte, as
+    /// long as the socket's read timeout, but never while it holds a gate open.
+    pub fn look(&mut self, socket: &TcpStream, blocking: Blocking, handler: &mut dyn Handler) -> Result<Looked> {
+        let (asked, got) = match self.received {
+            None => self.receive_meta(socket, blocking)?,
+            Some(received) => self.receive_payload(socket, blocking, received)?,
+        };
+        let Some(bytes) = got else { return Ok(Looked { frames: 0, bytes: 0, is_drained: true }) };
+        if bytes == 0 {
+            return Err(fail!(ConnectionLost, "the peer closed the connection"));
+        }
+        let frames = self.handle(handler)?;
+        Ok(Looked { frames, bytes, is_drained: bytes < asked })
+    }
+
+    fn receive_meta(&mut self, socket: &TcpStream, blocking: Blocking) -> Result<(usize, Option<usize>)> {
+        if self.start > 0 {
+            self.stage.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let needed = HEADER_LENGTH + self.header.map_or(0, |header| header.meta_length());
+        let room = needed.max(self.end + 1).max(FIRST_LOOK);
+        if self.stage.len() < room {
+            self.stage.resize(room, 0);
+        }
+        let asked = room - self.end;
+        let vector = [IoVec::bytes_mut(&mut self.stage[self.end..room])];
+        let got = net::receive(socket, &vector, blocking).map_err(|error| lost(&error))?;
+        self.end += got.unwrap_or(0);
+        Ok((asked, got))
+    }
+
+    fn receive_payload(
+        &mut self,
+        socket: &TcpStream,
+        blocking: Blocking,
+        received: usize,
+    ) -> Result<(usize, Option<usize>)> {
+        debug_assert!(self.start == self.end, "staged bytes are consumed before the socket is asked for more");
+        self.start = 0;
+        self.end = 0;
+        if self.sink.is_empty() {
+            self.sink = vec![0; SINK];
+        }
+        let sink = Mem::of(&self.sink);
+        let stage = Mem::of(&self.stage).part(0, LOOKAHEAD);
+        let left = self.payload.len() - received;
+        let into_sink = move |vectors: &mut Vec<IoVec<'static>>, mut length: usize| {
+            while length > 0 {
+                let part = length.min(SINK);
+                vectors.push(IoVec::of(sink.part(0, part)));
+                length -= part;
+            }
+        };
+        self.vectors.clear();
+        let mut asked = 0;
+        let mut attempt = |vectors: &mut Vec<IoVec<'static>>| {
+            vectors.clear();
+            self.payload.with_vectors(received, vectors, into_sink, |vectors| {
+                let direct: usize = vectors.iter().map(IoVec::len).sum();
+                if direct == left {
+                    vectors.push(IoVec::of(stage));
+                }
+                asked = vectors.iter().map(IoVec::len).sum();
+                net::receive(socket, vectors, Blocking::No)
+            })
+        };
+        let mut got = attempt(&mut self.vectors).map_err(|error| lost(&error))?;
+        if got.is_none() && blocking == Blocking::Yes && net::wait_readable(socket, READ_PATIENCE) {
+            got = attempt(&mut self.vectors).map_err(|error| lost(&error))?;
+        }
+        if let Some(bytes) = got {
+            let direct = bytes.min(left);
+            self.received = Some(received + direct);
+            self.end = bytes - direct;
+        }
+        Ok((asked, got))
+    }
+
+    /// Takes as many frames as possible out of what is staged.
+    fn handle(&mut self, handler: &mut dyn Handler) -> Result<usize> {
+        let mut frames = 0;
+        loop {
+            if self.received.is_none() && !self.take_meta(handler)? {
+                return Ok(frames);
+            }
+            let received = self.received.expect("set by take_meta");
+            let header = self.header.expect("set by take_meta");
+            let staged = (self.end - self.start).min(self.payload.len() - received);
+            if staged > 0 {
+                self.payload.scatter(received, &self.stage[self.start..self.start + staged]);
+                self.start += staged;
+                self.received = Some(received + staged);
+            }
+            if received + staged < self.payload.len() {
+                return Ok(frames);
+            }
+            handler.end(&header, &self.payload)?;
+            self.payload.clear();
+            self.received = None;
+            self.header = None;
+            frames += 1;
+        }
+    }
+
+    /// Header and entries, if they are there in full.
+    fn take_meta(&mut self, handler: &mut dyn Handler) -> Result<bool> {
+        if self.header.is_none() {
+            if self.end - self.start < HEADER_LENGTH {
+                return Ok(false);
+            }
+            let header = Header::decode(&self.stage[self.start..self.end])?;
+            handler.header(&header)?;
+            self.header = Some(header);
+        }
+        let header = self.header.expect("set above");
+        let length = HEADER_LENGTH + header.meta_length();
+        if self.end - self.start < length {
+            return Ok(false);
+        }
+        let meta = &self.stage[self.start + HEADER_LENGTH..self.start + length];
+        self.payload.clear();
+        handler.begin(&header, meta, &mut self.payload)?;
+        if self.payload.len() as u64 != header.payload_length() {
+            return Err(fail!(Rejected, "a {:?} frame whose payload does not match its entries", header.method));
+        }
+        self.start += length;
+        self.received = Some(0);
+        // A large control message is rare: its room is given back.
+        if self.stage.len() > STAGE && self.end - self.start <= STAGE {
+            self.stage.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            self.stage.truncate(STAGE);
+            self.stage.shrink_to_fit();
+        }
+        Ok(true)
+    }
+}
+
+/// How long one blocking receive waits before it looks at deadlines again.
+pub const READ_PATIENCE: Duration = Duration::from_millis(10);
