@@ -19,7 +19,7 @@ usage: ./run test [LABEL...]
   consumer  tests/consumer: find_package, pkg-config, add_subdirectory, plain -lmooncake
   abi       tests/abi: exported symbols, SONAME, what the library needs, its size
   docs      tests/docs: examples in the documentation compile
-  examples  tests/examples: the programs under examples/ run
+  examples  examples: each program in C, C++ and Go runs
   demo      tests/demo: the demo ends well, and says so
   fault     tests/fault: peers that die, stop and come back; cut cables
   fuzz      fuzz: decoders against random bytes
@@ -51,7 +51,7 @@ tools_of() {
   case $1 in
     api | flow | leak | tsan | cpp | fuzz) echo clang ;;
     cffi) echo cffi ;;
-    go) echo go ;;
+    go | examples) echo go ;;
     fault | demo) echo ip nft unshare ;;
   esac
 }
@@ -234,7 +234,20 @@ with_examples() {
   build_examples || { fail "$1" "the examples do not build" ""; return 1; }
 }
 
-suite_examples() { with_examples examples || return 0; suite_scripts examples 300 '*.sh'; }
+# Without arguments an example does all that it can show, and ends with 0 if that worked.
+suite_examples() {
+  local source program
+  with_examples examples || return 0
+  for source in examples/c/*.c examples/cpp/*.cpp; do
+    program=$BUILD/${source%.*}
+    check "$source" 120 "$program"
+  done
+  has go || { skip_without "examples/go" golang-go; return 0; }
+  for source in $(find examples/go -name main.go -printf '%h\n' | sort); do
+    check "$source" 300 env -C "$source" PKG_CONFIG_PATH="$PREFIX/lib/pkgconfig" LD_LIBRARY_PATH="$PREFIX/lib" go run .
+  done
+}
+
 suite_demo() { with_examples demo || return 0; suite_scripts demo 600 '*.sh'; }
 suite_fault() { with_examples fault || return 0; suite_scripts fault 600 '*.sh'; }
 
