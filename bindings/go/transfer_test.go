@@ -169,6 +169,7 @@ func TestEightGoroutinesShareTwoEngines(t *testing.T) {
 }
 
 func TestCallsThatRaceWithCloseFailCleanly(t *testing.T) {
+	ctx := guarded(t)
 	for round := 0; round < 20; round++ {
 		p := newPair(t, 4096)
 		request := p.write(0, 64)
@@ -181,7 +182,7 @@ func TestCallsThatRaceWithCloseFailCleanly(t *testing.T) {
 				started <- struct{}{}
 				var err error
 				for err == nil {
-					err = p.initiator.Transfer(guarded(t), []mooncake.Request{request}, nil)
+					err = p.initiator.Transfer(ctx, []mooncake.Request{request}, nil)
 				}
 				if _, ok := err.(*mooncake.Error); !ok {
 					t.Errorf("%v", err)
