@@ -6,12 +6,14 @@ package capi
 /*
 #cgo pkg-config: mooncake
 #include "batch.h"
+#include "log.h"
 */
 import "C"
 
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -504,4 +506,32 @@ func (e Engine) BindNotify(tag *string, queue, userData uint64) *Failure {
 	return call(func() C.mc_status_t {
 		return C.mc_notify_bind(e.name, text, C.mc_cq_t(queue), C.uint64_t(userData))
 	})
+}
+
+// LogFunc receives one log line.
+type LogFunc func(level uint32, target, message string)
+
+var logFunc atomic.Pointer[LogFunc]
+
+//export mooncakeGoLog
+func mooncakeGoLog(level C.uint32_t, target, message *C.char) {
+	if write := logFunc.Load(); write != nil {
+		(*write)(uint32(level), C.GoString(target), C.GoString(message))
+	}
+}
+
+// LogSetCallback calls mc_log_set_callback; nil takes the callback away.
+func LogSetCallback(write LogFunc) *Failure {
+	if write == nil {
+		failure := call(func() C.mc_status_t { return C.mc_log_set_callback(nil, nil, nil) })
+		logFunc.Store(nil)
+		return failure
+	}
+	logFunc.Store(&write)
+	return call(func() C.mc_status_t { return C.mc_log_set_callback(C.mc_log_fn(C.go_log), nil, nil) })
+}
+
+// LogSetLevel calls mc_log_set_level.
+func LogSetLevel(level uint32) *Failure {
+	return call(func() C.mc_status_t { return C.mc_log_set_level(C.mc_log_level_t(level)) })
 }
