@@ -5,6 +5,8 @@
 
 #include "peer_side.h"
 
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* Sends a command to a peer in another process. */
@@ -84,9 +86,12 @@ static inline void peer_spawn(peer_t *peer, const peer_setup_t *setup, char *con
   words[count++] = (char *)(setup->metadata != NULL ? setup->metadata : "");
   words[count++] = port;
   words[count] = NULL;
+  /* The signal comes when the thread ends that forked: other threads of a test come and go. */
+  bool is_main_thread = syscall(SYS_gettid) == getpid();
   peer->pid = fork();
   CHECK(peer->pid >= 0, "fork: %s", strerror(errno));
   if (peer->pid == 0) {
+    if (is_main_thread) prctl(PR_SET_PDEATHSIG, SIGKILL);
     fcntl(pair[1], F_SETFD, 0);
     execvp(words[0], words);
     _exit(127);

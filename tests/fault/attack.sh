@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# A flood of connections and garbage on the port of an engine while transfers run.
+. "$(dirname "$0")/world.bash"
+build attack
+"$BUILD/fault/attack"

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Peers killed in the middle of transfers, over every path.
+. "$(dirname "$0")/world.bash"
+build death
+"$BUILD/fault/death"

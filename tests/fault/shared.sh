@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Owners that free, truncate, die and stop under running copies of processes of the same host.
+. "$(dirname "$0")/world.bash"
+build shared
+MC_TEST_TRANSPORTS=memfd,cma "$BUILD/fault/shared"
