@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Connections reset at random for 10 s, every byte verified. Longer: SECONDS_OF_RESETS=600 tests/fault/resets.sh
+# shellcheck source=/dev/null
 . "$(dirname "$0")/world.bash"
 need_namespaces ip nft
 build resets
