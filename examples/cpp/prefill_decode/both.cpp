@@ -123,7 +123,11 @@ std::vector<std::string> prefill_arguments(const Options& options, Path path, co
               {"--decode", decode_address, "--trace", options.trace, "--window", std::to_string(options.window),
                "--bytes-per-token", std::to_string(options.bytes_per_token)});
   if (options.requests <= 1u << 30) list.insert(list.end(), {"--requests", std::to_string(options.requests)});
-  if (options.pace != 0) list.insert(list.end(), {"--paced", std::to_string(options.pace)});
+  if (options.pace != 0) {
+    char pace[32];
+    std::snprintf(pace, sizeof pace, "%.17g", options.pace);
+    list.insert(list.end(), {"--paced", pace});
+  }
   return list;
 }
 

@@ -33,7 +33,10 @@ BlockMemory::BlockMemory(const mooncake::Engine& engine, std::size_t length, Mem
 }
 
 Peer::Peer(const mooncake::Engine& engine, std::string role, const std::string& address, std::chrono::seconds patience)
-    : engine_(engine), name_(role + " at " + address), segment_(meet(engine, name_, address, patience)) {}
+    : engine_(engine),
+      name_(role + " at " + address),
+      segment_(meet(engine, name_, address, patience)),
+      engine_id_(segment_.info().engine_id) {}
 
 mooncake::Segment Peer::meet(const mooncake::Engine& engine, const std::string& name, const std::string& address,
                              std::chrono::seconds patience) {
@@ -73,6 +76,7 @@ mooncake::Notification Peer::receive(const std::string& awaited) {
 std::optional<mooncake::Notification> Peer::poll() { return checked(mooncake::receive(engine_, 0s)); }
 
 std::optional<mooncake::Notification> Peer::checked(std::optional<mooncake::Notification> message) const {
+  if (message && message->sender_id != engine_id_) return std::nullopt;
   if (message && message->tag == tag::kFailed) {
     throw std::runtime_error(name_ + " gave up: " + std::string(message->text()));
   }

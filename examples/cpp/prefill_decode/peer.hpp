@@ -51,6 +51,7 @@ class Peer {
   [[noreturn]] void fail(const std::string& attempted, const std::string& reason) const;
 
  private:
+  // Nothing for a message of somebody else; throws when the peer gave up.
   std::optional<mooncake::Notification> checked(std::optional<mooncake::Notification> message) const;
   static mooncake::Segment meet(const mooncake::Engine& engine, const std::string& name, const std::string& address,
                                 std::chrono::seconds patience);
@@ -58,6 +59,7 @@ class Peer {
   const mooncake::Engine& engine_;
   std::string name_;
   mooncake::Segment segment_;
+  std::string engine_id_;
 };
 
 #endif  // PREFILL_DECODE_PEER_HPP
