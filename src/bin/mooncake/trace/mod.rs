@@ -144,12 +144,17 @@ fn print_figures(files: &[PathBuf]) -> Result<(), String> {
     }
 }
 
-/// Reads a whole trace; an error names the file and the line.
 fn read(path: &Path) -> Result<Vec<Request>, String> {
-    let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
+    read_lines(&name, BufReader::new(file))
+}
+
+/// Reads a whole trace; an error names the file and the line.
+fn read_lines(name: &str, lines: impl BufRead) -> Result<Vec<Request>, String> {
     let mut requests = Vec::new();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
-        let at = |error: &dyn std::fmt::Display| format!("{}:{}: {error}", path.display(), index + 1);
+    for (index, line) in lines.lines().enumerate() {
+        let at = |error: &dyn std::fmt::Display| format!("{name}:{}: {error}", index + 1);
         let line = line.map_err(|error| at(&error))?;
         if !line.trim().is_empty() {
             requests.push(serde_json::from_str(&line).map_err(|error| at(&error))?);
@@ -181,18 +186,15 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        let written: Vec<Request> =
-            text(3, 100).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
-        assert_eq!(written, Generator::new(3, 1000).take(100).collect::<Vec<_>>());
+        let read = read_lines("memory", text(3, 100).as_bytes()).expect("lines are requests");
+        assert_eq!(read, Generator::new(3, 1000).take(100).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_bad_line_is_named() {
-        let path = std::env::temp_dir().join(format!("mooncake-trace-{}.jsonl", std::process::id()));
-        std::fs::write(&path, text(1, 2) + "{\"timestamp\": -1}\n").expect("the folder is writable");
-        let error = read(&path).expect_err("the third line is bad");
-        std::fs::remove_file(&path).expect("the file is there");
-        assert!(error.starts_with(&format!("{}:3: ", path.display())), "{error}");
+        let bad = text(1, 2) + "\n{\"timestamp\": -1}\n";
+        let error = read_lines("trace.jsonl", bad.as_bytes()).expect_err("the fourth line is bad");
+        assert!(error.starts_with("trace.jsonl:4: "), "{error}");
     }
 
     /// The figures of docs/trace.md, loosely: whoever changes the model sees what it was for.
