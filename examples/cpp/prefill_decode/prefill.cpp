@@ -89,8 +89,7 @@ class Prefill {
     Blocks blocks;
     blocks.request = request;
     for (std::uint64_t hash_id : trace_[request].hash_ids) {
-      const auto* data = reinterpret_cast<const std::byte*>(make(hash_id));
-      blocks.places.push_back({hash_id, reinterpret_cast<std::uintptr_t>(data)});
+      blocks.places.push_back({hash_id, reinterpret_cast<std::uintptr_t>(make(hash_id))});
     }
     offered_.push_back(request);
     decode_.send(tag::kBlocks, encode(blocks));
