@@ -1,1 +1,36 @@
+//! A data plane for KV caches, as one library with a C ABI.
+//!
+//! ```text
+//!        C / C++ / Go callers
+//!                 |
+//!               ffi/        extern "C" lives here, nowhere else
+//!                 |
+//!               engine/     request -> plan -> dispatch -> progress -> completion
+//!                 |
+//!   +-------------+-------------+
+//!   |             |             |
+//! segment/    transport/    metadata/     what memory exists; how bytes move; how peers are found
+//!   |             |             |
+//!   +-------------+-------------+
+//!                 |
+//!   config/  telemetry/  sys/  id.rs  error.rs
+//! ```
+//!
+//! A module uses those below it only; `tests/architecture.rs` keeps that.
+
 pub mod error;
+pub mod id;
+
+pub mod config;
+pub mod sys;
+pub mod telemetry;
+
+pub mod metadata;
+
+pub mod segment;
+
+pub mod transport;
+
+pub mod engine;
+
+pub mod ffi;

@@ -1667,7 +1667,7 @@ mc_status_t mc_notify_receive(struct mc_engine_t *engine,
 
 /**
  * Announces notifications on a completion queue: each that arrives puts one MC_COMPLETION_NOTIFY there, for which
- * one mc_notify_receive() with the same tag finds one. A full queue announces them when there is room again.
+ * one mc_notify_receive() with the same tag finds one. They do not count against the queue's capacity.
  *
  * @param engine  the engine
  * @param tag  only those with this tag; NULL: those whose tag is bound to no queue

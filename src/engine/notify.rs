@@ -9,6 +9,7 @@ use super::cq::{Completion, Cq, Kind};
 use crate::bail;
 use crate::error::Result;
 use crate::sys::clock;
+use crate::transport::tcp::{Deliver, Greeting};
 
 /// Most notifications that wait, and most bytes in them: beyond that senders are told EXHAUSTED.
 const MAX_WAITING: usize = 65_536;
@@ -146,5 +147,11 @@ impl State {
             taken.data = self.waiting.remove(index).map(|message| message.data);
         }
         taken
+    }
+}
+
+impl Deliver for Inbox {
+    fn deliver(&self, tag: String, data: Vec<u8>, sender: &Greeting) -> Result<()> {
+        self.put(Message { tag, sender: sender.name.clone(), sender_id: sender.id.to_string(), data })
     }
 }

@@ -1,6 +1,6 @@
 //! A peer: who it is, what it offers, and which paths lead there. Runs that wait for that knowledge are parked here.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::segment::descriptor::{Descriptor, EngineId, SegmentRecord};
 use crate::sys::clock;
 use crate::transport::local::LocalPath;
-use crate::transport::tcp::{Greeting, Link, LinkEvents};
+use crate::transport::tcp::{Greeting, Link, LinkEvents, ShmOffer};
 use crate::transport::{Outcome, Owner, Path, Run, same_owner};
 use crate::{bail, fail};
 
@@ -164,7 +164,7 @@ impl Peer {
         let known = self.known.read();
         if known.local.is_some() {
             drop(known);
-            return self.route_local(run);
+            return self.route_local(run, view);
         }
         let (Some(greeting), Some(descriptor)) = (&known.greeting, &known.descriptor) else {
             drop(known);
@@ -175,10 +175,7 @@ impl Peer {
             View::Blob(id, regions) if *id == greeting.id => regions.clone(),
             View::Blob(..) => {
                 drop(known);
-                let label = &self.label;
-                return run.complete(Outcome::Failed(Code::PeerRestarted), &|| {
-                    format!("{label} restarted since its blob was exported: exchange blobs again")
-                });
+                return self.fail_restarted(&run);
             }
         };
         drop(known);
@@ -192,15 +189,18 @@ impl Peer {
         }
     }
 
-    fn route_local(&self, run: Run) {
+    fn route_local(&self, run: Run, view: &View) {
         let Some(target) = self.local_engine() else {
             return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} was destroyed", self.label));
         };
-        if dispatch::resolve_local(&run, &target.memory) {
-            return self.send(run, false);
-        }
-        // Some range is unknown: let the others pass.
-        match local_descriptor(&target) {
+        let regions = match view {
+            View::Whole if dispatch::resolve_local(&run, &target.memory) => return self.send(run, false),
+            // Some range is unknown: let the others pass.
+            View::Whole => local_descriptor(&target),
+            View::Blob(id, regions) if *id == target.id => Ok(regions.clone()),
+            View::Blob(..) => return self.fail_restarted(&run),
+        };
+        match regions {
             Ok(regions) => {
                 for run in dispatch::resolve(&run, &regions, |run, is_mappable| self.send(run, is_mappable)) {
                     self.fail_unknown(&run);
@@ -220,6 +220,12 @@ impl Peer {
                 format!("no allowed transport reaches {}: see the option \"transports\"", self.label)
             }),
         }
+    }
+
+    fn fail_restarted(&self, run: &Run) {
+        run.complete(Outcome::Failed(Code::PeerRestarted), &|| {
+            format!("{} restarted since its blob was exported: exchange blobs again", self.label)
+        });
     }
 
     fn fail_unknown(&self, run: &Run) {
@@ -332,7 +338,7 @@ fn local_descriptor(target: &Engine) -> Result<Arc<Descriptor>> {
 }
 
 impl LinkEvents for Peer {
-    fn met(&self, greeting: Greeting, record: SegmentRecord) -> Result<()> {
+    fn met(&self, greeting: Greeting, record: SegmentRecord, _shm: Option<ShmOffer>) -> Result<()> {
         let Some(engine) = self.engine.upgrade() else { bail!(InvalidHandle, "the engine is gone") };
         let descriptor = Arc::new(Descriptor::from_record(record)?);
         let target = super::process::find(greeting.id);

@@ -92,9 +92,11 @@ pub fn prepare_stream(socket: &TcpStream, read_timeout: Duration, user_timeout: 
     set_option(socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, millis)
 }
 
-/// Binds an IPv6 socket that takes IPv4 too, or fails where the host has no IPv6.
-pub fn is_dual_stack(address: &SocketAddr) -> bool {
-    address.is_ipv6() && address.ip().is_unspecified()
+/// Lets the kernel notice peers that are gone without a word, at no cost to this process.
+pub fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1 as libc::c_int)?;
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 60 as libc::c_int)?;
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 20 as libc::c_int)
 }
 
 /// Whether a call blocks.

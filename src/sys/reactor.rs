@@ -78,6 +78,8 @@ struct Worker {
     wake: OwnedFd,
     sources: Mutex<HashMap<u64, Arc<dyn Source>>>,
     jobs: Mutex<VecDeque<Job>>,
+    /// Sources to call as writable although nothing happened to their descriptors.
+    nudged: Mutex<Vec<u64>>,
     woken: AtomicBool,
 }
 
@@ -174,6 +176,16 @@ impl Reactor {
         drop(source);
     }
 
+    /// Calls a source on its worker as if its descriptor had become writable: there is something to send.
+    pub fn nudge(&self, token: Token) {
+        let mut nudged = self.workers[token.worker].nudged.lock();
+        if !nudged.contains(&token.id) {
+            nudged.push(token.id);
+        }
+        drop(nudged);
+        self.wake(token.worker);
+    }
+
     /// Runs a job on a worker.
     pub fn run(&self, worker: usize, job: Job) {
         let index = worker % self.workers.len();
@@ -227,6 +239,7 @@ impl Worker {
             wake,
             sources: Mutex::new(HashMap::new()),
             jobs: Mutex::new(VecDeque::new()),
+            nudged: Mutex::new(Vec::with_capacity(64)),
             woken: AtomicBool::new(false),
         };
         worker.control(libc::EPOLL_CTL_ADD, worker.wake.as_fd(), Interest::READ.bits(), WAKE_ID)?;
@@ -273,9 +286,20 @@ impl Worker {
                     dispatch(&*source, bits);
                 }
             }
+            self.run_nudged();
             self.run_jobs();
             if keeps_time && (woken || next_tick.is_none_or(|at| super::clock::now_ns() >= at)) {
                 next_tick = tick(shared);
+            }
+        }
+    }
+
+    fn run_nudged(&self) {
+        loop {
+            let Some(id) = self.nudged.lock().pop() else { return };
+            let source = self.sources.lock().get(&id).cloned();
+            if let Some(source) = source {
+                dispatch(&*source, libc::EPOLLOUT);
             }
         }
     }

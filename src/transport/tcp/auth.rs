@@ -53,6 +53,7 @@ pub fn is_proven(psk: &[u8], side: Side, transcript: &Transcript<'_>, proof: &[u
 }
 
 /// Tags control messages of one connection, one counter for each direction.
+#[derive(Clone)]
 pub struct Seal {
     key: Vec<u8>,
     ours: Side,
@@ -64,6 +65,11 @@ impl Seal {
     pub fn new(psk: &[u8], ours: Side, transcript: &Transcript<'_>) -> Seal {
         let key = mac(psk, &[b"mooncake session", transcript.hello, transcript.server_nonce, transcript.server_id]);
         Seal { key: key.finalize().into_bytes().to_vec(), ours, sent: 0, received: 0 }
+    }
+
+    /// One for what goes out and one for what comes in: they share the key and nothing else.
+    pub fn split(self) -> (Seal, Seal) {
+        (self.clone(), self)
     }
 
     fn tag(&self, side: Side, count: u64, header: &[u8], body: &[u8]) -> HmacSha256 {

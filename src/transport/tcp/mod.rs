@@ -11,7 +11,6 @@ mod session;
 mod stream;
 pub mod wire;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -145,8 +144,3 @@ impl Node {
 
 /// How often an engine with peers and nothing to do looks at them.
 const IDLE_TICK: Duration = Duration::from_secs(5);
-
-/// "host:port", with brackets where they are needed.
-fn shown(address: &SocketAddr) -> String {
-    address.to_string()
-}

@@ -96,12 +96,9 @@ impl Payload {
         self.total += length;
     }
 
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.total
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
     }
 
     /// CRC32C of a piece; None when its gate is shut.
@@ -109,6 +106,18 @@ impl Payload {
         let piece = &self.pieces[index];
         let _open = self.gates[piece.gate? as usize].open()?;
         Some(crc32c_of(piece.mem))
+    }
+
+    /// As `checksum` where one is wanted; else only whether the gate is open still: Some(0).
+    pub fn checksum_if(&self, index: usize, wanted: bool) -> Option<u32> {
+        if wanted {
+            return self.checksum(index);
+        }
+        self.gates[self.pieces[index].gate? as usize].open().map(|_| 0)
+    }
+
+    pub fn piece_length(&self, index: usize) -> usize {
+        self.pieces[index].mem.len()
     }
 
     /// Hands over the vectors from `offset` on (at most `limit` of them), with their gates open meanwhile. Memory behind
@@ -138,10 +147,10 @@ impl Payload {
                 None => false,
                 Some(gate) => {
                     if open.as_ref().is_none_or(|(current, _)| *current != gate) {
+                        if held_count == held.len() {
+                            break;
+                        }
                         if let Some((_, Some(before))) = open.take() {
-                            if held_count == held.len() {
-                                break;
-                            }
                             held[held_count] = Some(before);
                             held_count += 1;
                         }
@@ -193,6 +202,11 @@ pub struct OutFrame {
 }
 
 impl OutFrame {
+    /// A whole control message.
+    pub fn message(bytes: Vec<u8>) -> OutFrame {
+        OutFrame { head: bytes, payload: Payload::default(), sent: 0 }
+    }
+
     pub fn clear(&mut self) {
         self.head.clear();
         self.payload.clear();

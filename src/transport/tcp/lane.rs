@@ -1,0 +1,621 @@
+//! One connection to a peer, on the side that asks. Frames go out in order and are answered in order; whoever submits
+//! may send, and whoever waits may receive, if no other thread does.
+
+use std::collections::VecDeque;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+
+use super::Node;
+use super::auth::Seal;
+use super::greet::{ClientGreeting, Met};
+use super::link::Link;
+use super::stream::{Gate, Handler, Looked, OutFrame, Payload, READ_PATIENCE, Receiver, Sent, send_frame};
+use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, Header, Method, code_of};
+use crate::error::{Code, Error, Result};
+use crate::sys::memory::IoVec;
+use crate::sys::net::{self, Blocking};
+use crate::sys::reactor::{Interest, Ready, Source, Token};
+use crate::sys::{clock, checksum};
+use crate::transport::{Opcode, Outcome, Run};
+use crate::{bail, fail};
+
+/// Most unanswered bytes on one lane: the pipe stays full over a long link, and a slow lane takes no more than that.
+const WINDOW: usize = 8 << 20;
+/// Most payload and slices in one frame.
+pub const FRAME_BYTES: usize = 256 << 10;
+const FRAME_SLICES: usize = 128;
+/// Times that a slice is sent again after a wrong checksum.
+const CHECKSUM_RETRIES: u32 = 1;
+/// What one call of `send_queued` sends at most before it lets others go on.
+pub const SEND_BUDGET: usize = 1 << 20;
+
+/// A frame that awaits its answer.
+struct Flight {
+    id: u64,
+    opcode: Opcode,
+    runs: Vec<Run>,
+    bytes: usize,
+    /// Slices that the peer refused, by their index in the frame.
+    refused: Vec<(u32, Code)>,
+}
+
+impl Flight {
+    /// The slices in order: their run and index in the batch.
+    fn slices(&self) -> impl Iterator<Item = (&Run, u32)> {
+        self.runs.iter().flat_map(|run| (run.first..run.first + run.count).map(move |index| (run, index)))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Connecting,
+    Greeting,
+    Ready,
+}
+
+struct Sender {
+    frame: OutFrame,
+    is_sending: bool,
+    vectors: Vec<IoVec<'static>>,
+    next_id: u64,
+    spare_runs: Vec<Vec<Run>>,
+}
+
+struct State {
+    phase: Phase,
+    greeting: Option<ClientGreeting>,
+    has_checksum: bool,
+    clock_offset_us: i64,
+}
+
+pub struct Lane {
+    link: Weak<Link>,
+    node: Arc<Node>,
+    /// 0 carries control messages, the others data.
+    pub index: u32,
+    pub epoch: u64,
+    socket: TcpStream,
+    token: OnceLock<Token>,
+    state: Mutex<State>,
+    sender: Mutex<Sender>,
+    receiver: Mutex<Receiver>,
+    flights: Mutex<VecDeque<Flight>>,
+    /// Of the answer that is arriving: position in its frame and CRC32C of each piece.
+    checksums: Mutex<Vec<(u32, u32)>>,
+    unanswered: AtomicUsize,
+    /// Control messages that wait to be sent.
+    messages: Mutex<VecDeque<Vec<u8>>>,
+    seal_out: Mutex<Option<Seal>>,
+    is_ready: AtomicBool,
+    is_dead: AtomicBool,
+    /// The worker is told of bytes that arrive; not while a waiting thread receives them itself.
+    is_armed: AtomicBool,
+    led_ns: AtomicU64,
+    heard_ns: AtomicU64,
+    me: Weak<Lane>,
+}
+
+impl Lane {
+    /// Starts to connect.
+    pub fn start(link: &Arc<Link>, index: u32, epoch: u64, socket: TcpStream) -> Result<Arc<Lane>> {
+        let lane = Arc::new_cyclic(|me| Lane {
+            link: Arc::downgrade(link),
+            node: link.node.clone(),
+            index,
+            epoch,
+            socket,
+            token: OnceLock::new(),
+            state: Mutex::new(State {
+                phase: Phase::Connecting,
+                greeting: None,
+                has_checksum: false,
+                clock_offset_us: 0,
+            }),
+            sender: Mutex::new(Sender {
+                frame: OutFrame::default(),
+                is_sending: false,
+                vectors: Vec::with_capacity(160),
+                next_id: 1,
+                spare_runs: Vec::new(),
+            }),
+            receiver: Mutex::default(),
+            flights: Mutex::new(VecDeque::with_capacity(64)),
+            checksums: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+            messages: Mutex::default(),
+            seal_out: Mutex::new(None),
+            is_ready: AtomicBool::new(false),
+            is_dead: AtomicBool::new(false),
+            is_armed: AtomicBool::new(true),
+            led_ns: AtomicU64::new(0),
+            heard_ns: AtomicU64::new(clock::now_ns()),
+            me: me.clone(),
+        });
+        let interest = Interest { readable: true, writable: true, edge: true };
+        let added = lane.node.reactor.add(index as usize, lane.socket.as_fd(), interest, lane.clone());
+        let token = added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
+        let _ = lane.token.set(token);
+        Ok(lane)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire) && !self.is_dead()
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Acquire)
+    }
+
+    /// Bytes sent or asked for that were not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Acquire)
+    }
+
+    pub fn heard_ns(&self) -> u64 {
+        self.heard_ns.load(Ordering::Relaxed)
+    }
+
+    /// Puts a control message in the queue; `header.length` is set here.
+    pub fn queue_message(&self, header: Header, body: Vec<u8>) {
+        // The order of tags is the order of the queue.
+        let mut seal = self.seal_out.lock();
+        let bytes = super::greet::message(header, body, seal.as_mut());
+        self.messages.lock().push_back(bytes);
+    }
+
+    /// Calls this lane's worker, which sends what waits.
+    pub fn nudge(&self) {
+        if let Some(token) = self.token.get() {
+            self.node.reactor.nudge(*token);
+        }
+    }
+
+    /// Sends what waits, if no other thread does: messages of this lane, then slices of the link, at most `budget`
+    /// bytes of them. Never waits.
+    pub fn send_queued(&self, budget: usize) -> Result<()> {
+        let Some(link) = self.link.upgrade() else { return Ok(()) };
+        let mut left = budget;
+        loop {
+            if self.is_dead() || !self.may_send() {
+                return Ok(());
+            }
+            // Whoever holds it looks again after letting go: what we queued is not forgotten.
+            let Some(mut sender) = self.sender.try_lock() else { return Ok(()) };
+            let mut is_blocked = false;
+            while sender.is_sending || (left > 0 && self.next_frame(&link, &mut sender, &mut left)) {
+                sender.is_sending = true;
+                let Sender { frame, vectors, .. } = &mut *sender;
+                if send_frame(&self.socket, frame, vectors)? == Sent::Blocked {
+                    is_blocked = true;
+                    break;
+                }
+                sender.frame.clear();
+                sender.is_sending = false;
+            }
+            drop(sender);
+            if is_blocked {
+                // The edge-triggered worker hears when there is room.
+                return Ok(());
+            }
+            if left == 0 {
+                if self.has_work(&link) {
+                    self.nudge();
+                }
+                return Ok(());
+            }
+            if !self.has_work(&link) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.is_ready() || !self.messages.lock().is_empty()
+    }
+
+    fn has_work(&self, link: &Link) -> bool {
+        !self.messages.lock().is_empty()
+            || (self.index > 0 && self.is_ready() && link.has_queued() && self.unanswered() < WINDOW)
+    }
+
+    /// Makes the next frame; false when nothing may go.
+    fn next_frame(&self, link: &Link, sender: &mut Sender, left: &mut usize) -> bool {
+        if let Some(message) = self.messages.lock().pop_front() {
+            sender.frame.head = message;
+            return true;
+        }
+        if self.index == 0 || !self.is_ready() || self.unanswered() >= WINDOW {
+            return false;
+        }
+        let mut runs = sender.spare_runs.pop().unwrap_or_default();
+        let Some(opcode) = link.take_slices(FRAME_BYTES, FRAME_SLICES, &mut runs) else {
+            sender.spare_runs.push(runs);
+            return false;
+        };
+        let (has_checksum, offset) = {
+            let state = self.state.lock();
+            (state.has_checksum, state.clock_offset_us)
+        };
+        let id = sender.next_id;
+        sender.next_id += 1;
+        let bytes = build(&mut sender.frame, opcode, id, &runs, has_checksum, offset);
+        *left = left.saturating_sub(bytes);
+        self.unanswered.fetch_add(bytes, Ordering::AcqRel);
+        self.flights.lock().push_back(Flight { id, opcode, runs, bytes, refused: Vec::new() });
+        true
+    }
+
+    /// Receives what is there; the worker's way.
+    fn receive_available(&self) -> Result<()> {
+        // A waiting thread is at it: the clock arms us again when it stops.
+        let Some(mut receiver) = self.receiver.try_lock() else { return Ok(()) };
+        while !self.look(&mut receiver, Blocking::No)?.is_drained {}
+        Ok(())
+    }
+
+    fn look(&self, receiver: &mut Receiver, blocking: Blocking) -> Result<Looked> {
+        if self.is_dead() {
+            bail!(ConnectionLost, "the connection was given up");
+        }
+        let looked = receiver.look(&self.socket, blocking, &mut Answers { lane: self })?;
+        if looked.bytes > 0 {
+            self.heard_ns.store(clock::now_ns(), Ordering::Relaxed);
+        }
+        Ok(looked)
+    }
+
+    /// Receives on the calling thread until `is_done`; false when another thread does, or nothing is awaited.
+    pub fn lead(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<bool> {
+        if self.unanswered() == 0 || self.is_dead() {
+            return Ok(false);
+        }
+        let Some(mut receiver) = self.receiver.try_lock() else { return Ok(false) };
+        self.arm(false);
+        let result = self.lead_locked(&mut receiver, is_done, until_ns);
+        drop(receiver);
+        self.led_ns.store(clock::now_ns(), Ordering::Relaxed);
+        result.map(|()| true)
+    }
+
+    fn lead_locked(&self, receiver: &mut Receiver, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<()> {
+        loop {
+            self.send_queued(SEND_BUDGET)?;
+            if is_done() || self.unanswered() == 0 {
+                return Ok(());
+            }
+            let can_wait = until_ns > clock::now_ns();
+            let blocking = if can_wait { Blocking::Yes } else { Blocking::No };
+            self.look(receiver, blocking)?;
+            if !can_wait {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Switches the worker's interest in what arrives.
+    fn arm(&self, wanted: bool) {
+        if self.is_armed.swap(wanted, Ordering::AcqRel) == wanted {
+            return;
+        }
+        let interest = Interest { readable: wanted, writable: true, edge: true };
+        if let Some(token) = self.token.get() {
+            let _ = self.node.reactor.modify(*token, self.socket.as_fd(), interest);
+        }
+    }
+
+    /// Lets the worker receive, unless a thread is at it.
+    pub fn hand_to_worker(&self) {
+        if !self.is_armed.load(Ordering::Acquire) && self.receiver.try_lock().is_some() {
+            self.arm(true);
+        }
+    }
+
+    pub fn peer_address(&self) -> Result<std::net::SocketAddr> {
+        self.socket.peer_addr().map_err(|error| fail!(ConnectionLost, "{error}"))
+    }
+
+    /// The worker takes over again when no thread received for a while. True while the clock must come back for that.
+    pub fn tick(&self, now: u64) -> bool {
+        if self.is_dead() || self.is_armed.load(Ordering::Acquire) {
+            return false;
+        }
+        let idle_ns = now.saturating_sub(self.led_ns.load(Ordering::Relaxed));
+        let patience = if self.unanswered() > 0 { UNDRIVEN_NS } else { UNUSED_NS };
+        if idle_ns > patience && self.receiver.try_lock().is_some() {
+            self.arm(true);
+            return false;
+        }
+        true
+    }
+
+    /// Gives the connection up. What was under way is still in its books: `take_back` hands it out.
+    pub fn kill(&self) {
+        if self.is_dead.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        if let Some(token) = self.token.get() {
+            self.node.reactor.remove(*token, self.socket.as_fd());
+        }
+    }
+
+    /// After `kill`: waits for threads in the middle of a system call, and returns what was not answered. Must not be
+    /// called by a thread that sends or receives on this lane.
+    pub fn take_back(&self) -> Vec<Run> {
+        drop(self.sender.lock());
+        drop(self.receiver.lock());
+        self.unanswered.store(0, Ordering::Release);
+        std::mem::take(&mut *self.flights.lock()).into_iter().flat_map(|flight| flight.runs).collect()
+    }
+
+    /// Whether a batch has unanswered writes here.
+    pub fn has_flights_of(&self, run_is: impl Fn(&Run) -> bool) -> bool {
+        self.flights.lock().iter().flat_map(|flight| &flight.runs).any(|run| run_is(run) && !run.is_done())
+    }
+
+    /// Completes reads of a stopped batch: their answers go nowhere.
+    pub fn drop_reads(&self, run_is: impl Fn(&Run) -> bool, reason: Code) {
+        let runs: Vec<Run> = {
+            let flights = self.flights.lock();
+            let reads = flights.iter().filter(|flight| flight.opcode == Opcode::Read);
+            reads.flat_map(|flight| &flight.runs).filter(|run| run_is(run)).cloned().collect()
+        };
+        for run in runs {
+            run.complete(Outcome::Failed(reason), &|| "stopped while the peer was answering".into());
+        }
+    }
+
+    fn greet(&self, link: &Arc<Link>) -> Result<()> {
+        net::connect_finish(&self.socket).map_err(|error| fail!(Unreachable, "{error}"))?;
+        net::prepare_stream(&self.socket, READ_PATIENCE, link.node.keepalive * 3)
+            .map_err(|error| fail!(Unreachable, "{error}"))?;
+        let (greeting, hello) = ClientGreeting::start(&link.node, self.epoch, self.index);
+        {
+            let mut state = self.state.lock();
+            state.phase = Phase::Greeting;
+            state.greeting = Some(greeting);
+        }
+        self.messages.lock().push_back(hello);
+        self.send_queued(0)
+    }
+
+    fn met(&self, body: &[u8]) -> Result<()> {
+        let link = self.link.upgrade().ok_or_else(|| fail!(ConnectionLost, "the link is closed"))?;
+        let met: Met = {
+            let mut state = self.state.lock();
+            let Some(greeting) = state.greeting.take() else { bail!(Rejected, "a second greeting") };
+            let met = greeting.finish(&link.node, body)?;
+            state.phase = Phase::Ready;
+            state.has_checksum = met.has_checksum;
+            state.clock_offset_us = met.clock_offset_us;
+            met
+        };
+        if let Some(auth) = met.auth {
+            self.messages.lock().push_back(auth);
+        }
+        *self.seal_out.lock() = None;
+        if let Some(seal) = met.seal {
+            let (out, inward) = seal.split();
+            *self.seal_out.lock() = Some(out);
+            link.keep_seal(self.index, inward);
+        }
+        let me = self.me.upgrade().ok_or_else(|| fail!(ConnectionLost, "the lane is closed"))?;
+        link.greeted(&me, met.greeting)?;
+        self.is_ready.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn handle_ack(&self, meta: &[u8]) -> Result<()> {
+        for entry in meta.chunks_exact(AckEntry::LENGTH).map(AckEntry::decode) {
+            let mut flights = self.flights.lock();
+            let front = flights.front_mut().filter(|flight| flight.id == entry.id && flight.opcode == Opcode::Write);
+            let Some(flight) = front else { bail!(Rejected, "an acknowledgement for no frame of ours") };
+            if entry.index != AckEntry::ALL {
+                let code = code_of(entry.status).unwrap_or(Code::Rejected);
+                flight.refused.push((entry.index, code));
+                continue;
+            }
+            let flight = flights.pop_front().expect("looked at above");
+            drop(flights);
+            self.settle(flight);
+        }
+        Ok(())
+    }
+
+    /// A frame was answered: completes its slices.
+    fn settle(&self, flight: Flight) {
+        self.unanswered.fetch_sub(flight.bytes, Ordering::AcqRel);
+        let Some(link) = self.link.upgrade() else { return };
+        let mut done = 0;
+        for (position, (run, index)) in flight.slices().enumerate() {
+            let refused = if flight.refused.is_empty() {
+                None
+            } else {
+                flight.refused.iter().find(|(refused, _)| *refused as usize == position)
+            };
+            match refused {
+                None => {
+                    done += run.owner.slices()[index as usize].len() as u64;
+                    run.owner.complete(run.epoch, index, Outcome::Done, &String::new);
+                }
+                Some((_, code)) => link.slice_refused(run, index, *code, CHECKSUM_RETRIES),
+            }
+        }
+        link.count(flight.opcode, done);
+        if let Some(mut sender) = self.sender.try_lock() {
+            let mut runs = flight.runs;
+            runs.clear();
+            if sender.spare_runs.len() < 16 {
+                sender.spare_runs.push(runs);
+            }
+        }
+    }
+
+    /// An error ended this connection; must not be called with a lock of the lane held.
+    fn broken(&self, error: Error) {
+        if let Some(link) = self.link.upgrade() {
+            link.lane_broken(self.epoch, error);
+        }
+    }
+}
+
+/// A lane that waiting threads left with answers to come is looked after again after this time,
+const UNDRIVEN_NS: u64 = 4_000_000;
+/// and one that nobody used, after this.
+const UNUSED_NS: u64 = 50_000_000;
+
+/// Fills a frame; returns the bytes of its slices.
+fn build(frame: &mut OutFrame, opcode: Opcode, id: u64, runs: &[Run], has_checksum: bool, offset_us: i64) -> usize {
+    let count: u32 = runs.iter().map(|run| run.count).sum();
+    let method = if opcode == Opcode::Write { Method::Write } else { Method::Read };
+    let mut header = Header::new(method, id, 0);
+    header.count = count;
+    header.flags = if has_checksum { FLAG_CHECKSUM } else { 0 };
+    frame.clear();
+    frame.head.resize(super::wire::HEADER_LENGTH, 0);
+    let mut bytes = 0;
+    let mut deadline = 0;
+    for run in runs {
+        deadline = deadline.max(run.owner.deadline_ns());
+        let gate = Gate::Owner(run.owner.clone(), run.epoch);
+        for slice in run.slices() {
+            let mut crc = 0;
+            if opcode == Opcode::Write {
+                if has_checksum && run.owner.begin_touch(run.epoch) {
+                    crc = checksum::crc32c_of(slice.local);
+                    run.owner.end_touch();
+                }
+                frame.payload.push(slice.local, &gate);
+            }
+            let key = slice.key.load(Ordering::Relaxed);
+            Entry { address: slice.remote, key, length: slice.len() as u32, crc }.encode(&mut frame.head);
+            bytes += slice.len();
+        }
+    }
+    header.length = (frame.head.len() - super::wire::HEADER_LENGTH + frame.payload.len()) as u64;
+    if deadline != u64::MAX {
+        header.expiry_us = (deadline / 1000).saturating_add_signed(offset_us).max(1);
+    }
+    frame.head[..super::wire::HEADER_LENGTH].copy_from_slice(&header.encode());
+    bytes
+}
+
+/// What the peer answers.
+struct Answers<'a> {
+    lane: &'a Lane,
+}
+
+impl Handler for Answers<'_> {
+    fn header(&mut self, header: &Header) -> Result<()> {
+        let phase = self.lane.state.lock().phase;
+        let is_fine = match header.method {
+            Method::HelloAck => phase == Phase::Greeting,
+            Method::Reply => phase == Phase::Ready && self.lane.index == 0,
+            Method::Ack | Method::Data => phase == Phase::Ready && self.lane.index > 0,
+            _ => false,
+        };
+        if !is_fine {
+            bail!(Rejected, "the peer sent {:?} where that makes no sense", header.method);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &Header, meta: &[u8], payload: &mut Payload) -> Result<()> {
+        match header.method {
+            Method::HelloAck => self.lane.met(meta),
+            Method::Reply => {
+                let link = self.lane.link.upgrade().ok_or_else(|| fail!(ConnectionLost, "the link is closed"))?;
+                link.replied(header, meta)
+            }
+            Method::Ack => self.lane.handle_ack(meta),
+            _ => self.place(header, meta, payload),
+        }
+    }
+
+    fn end(&mut self, header: &Header, payload: &Payload) -> Result<()> {
+        if header.method != Method::Data {
+            return Ok(());
+        }
+        let Some(mut flight) = self.lane.flights.lock().pop_front() else {
+            bail!(ConnectionLost, "the connection was given up");
+        };
+        if header.flags & FLAG_CHECKSUM != 0 {
+            self.verify(&mut flight, payload);
+        }
+        self.lane.settle(flight);
+        Ok(())
+    }
+}
+
+impl Answers<'_> {
+    /// Where the bytes of an answer go: into the memory of the slices that were asked for.
+    fn place(&mut self, header: &Header, meta: &[u8], payload: &mut Payload) -> Result<()> {
+        let mut flights = self.lane.flights.lock();
+        let front = flights.front_mut().filter(|flight| flight.id == header.id && flight.opcode == Opcode::Read);
+        let Some(flight) = front else { bail!(Rejected, "data that nobody asked for") };
+        let count: u32 = flight.runs.iter().map(|run| run.count).sum();
+        if count != header.count {
+            bail!(Rejected, "data for {} slices, {count} were asked for", header.count);
+        }
+        flight.refused.clear();
+        let entries = meta.chunks_exact(DataEntry::LENGTH).map(DataEntry::decode);
+        let mut refused = Vec::new();
+        // The checksum stands beside its slice until the bytes are there.
+        let mut checksums = self.lane.checksums.lock();
+        checksums.clear();
+        for (position, ((run, index), entry)) in flight.slices().zip(entries).enumerate() {
+            match code_of(entry.status) {
+                Some(code) => refused.push((position as u32, code)),
+                None => {
+                    let slice = &run.owner.slices()[index as usize];
+                    payload.push(slice.local, &Gate::Owner(run.owner.clone(), run.epoch));
+                    checksums.push((position as u32, entry.crc));
+                }
+            }
+        }
+        flight.refused = refused;
+        Ok(())
+    }
+
+    fn verify(&self, flight: &mut Flight, payload: &Payload) {
+        for (piece, (position, expected)) in self.lane.checksums.lock().iter().enumerate() {
+            // A shut gate: the batch was stopped, and its slices are completed already.
+            if payload.checksum(piece).is_some_and(|found| found != *expected) {
+                flight.refused.push((*position, Code::Corrupted));
+            }
+        }
+    }
+}
+
+impl Source for Lane {
+    fn ready(&self, ready: Ready) {
+        let Some(link) = self.link.upgrade() else { return };
+        if self.is_dead() {
+            return;
+        }
+        let result = (|| {
+            let phase = self.state.lock().phase;
+            if phase == Phase::Connecting {
+                if ready.writable || ready.hung_up {
+                    return self.greet(&link);
+                }
+                return Ok(());
+            }
+            if ready.readable {
+                self.receive_available()?;
+            }
+            self.send_queued(SEND_BUDGET)
+        })();
+        if let Err(error) = result {
+            self.broken(error);
+        }
+    }
+
+    fn broken(&self) {
+        Lane::broken(self, fail!(Internal, "a defect while handling this connection"));
+    }
+}
