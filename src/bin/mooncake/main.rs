@@ -37,3 +37,13 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_of_all_commands_are_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -84,7 +84,9 @@ impl Counts {
     }
 
     pub fn since(self, before: Counts) -> Counts {
-        let minus = |now: [u64; 4], before: [u64; 4]| std::array::from_fn(|path| now[path].wrapping_sub(before[path]));
+        let minus = |now: [u64; 4], before: [u64; 4]| {
+            std::array::from_fn(|path| now[path].wrapping_sub(before[path]))
+        };
         Counts {
             moved: minus(self.moved, before.moved),
             served: minus(self.served, before.served),
@@ -122,11 +124,14 @@ impl Channel {
     /// `None`: the other end hung up.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
         let mut line = String::new();
-        let length = self.reader.read_line(&mut line).map_err(|error| format!("control connection: {error}"))?;
+        let length =
+            self.reader.read_line(&mut line).map_err(|error| format!("control connection: {error}"))?;
         if length == 0 {
             return Ok(None);
         }
-        serde_json::from_str(&line).map(Some).map_err(|error| format!("control connection: not understood: {error}"))
+        serde_json::from_str(&line)
+            .map(Some)
+            .map_err(|error| format!("control connection: not understood: {error}"))
     }
 }
 
@@ -138,8 +143,9 @@ pub struct Target {
 
 impl Target {
     pub fn connect(address: &str) -> Result<Target, String> {
-        let stream = TcpStream::connect(address)
-            .map_err(|error| format!("connecting to the target at {address}: {error}; does it run with --target?"))?;
+        let stream = TcpStream::connect(address).map_err(|error| {
+            format!("connecting to the target at {address}: {error}; does it run with --target?")
+        })?;
         let host = stream.peer_addr().map_err(|error| error.to_string())?.ip().to_string();
         Ok(Target { channel: Channel::new(stream, Some(PATIENCE))?, host })
     }

@@ -42,7 +42,8 @@ impl End {
         let mut buffer = || -> Result<Mem, String> {
             // Only memory of the library's own can be mapped by a peer.
             if setup.path == Path::Memfd {
-                let (address, _) = engine.allocate_memory(setup.buffer, &MemoryOptions::default()).map_err(text)?;
+                let (address, _) =
+                    engine.allocate_memory(setup.buffer, &MemoryOptions::default()).map_err(text)?;
                 return Ok(raw::allocated(address, setup.buffer));
             }
             let mapped = Mapped::anonymous(setup.buffer)?;

@@ -76,7 +76,9 @@ pub fn run(args: &IdleArgs) -> Result<(), String> {
         println!("{row}");
     } else {
         println!("idle engine with one peer over {}, watched for {} s", args.path.name(), args.secs);
-        println!("  wake-ups of all its threads   {switches:.2} per second by the kernel, {counted:.2} by its own count");
+        println!(
+            "  wake-ups of all its threads   {switches:.2} per second by the kernel, {counted:.2} by its own count"
+        );
         println!("  processor time                {cpu_ms:.1} ms");
         println!("  resident memory               {added:.2} MiB above the bare process");
         println!("  threads                       {threads}");
@@ -86,7 +88,8 @@ pub fn run(args: &IdleArgs) -> Result<(), String> {
 
 /// Resident bytes of this process.
 fn resident() -> Result<u64, String> {
-    let status = std::fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc/self/status: {error}"))?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .map_err(|error| format!("/proc/self/status: {error}"))?;
     let kib = value(&status, "VmRSS:").ok_or("/proc/self/status has no VmRSS")?;
     Ok(kib * 1024)
 }
@@ -98,7 +101,8 @@ fn switches() -> Result<u64, String> {
     for thread in threads()? {
         // The main thread is the one that watches. A thread may end between listing and reading.
         if thread != own {
-            let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
+            let status =
+                std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
             sum += value(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         }
     }
@@ -106,7 +110,8 @@ fn switches() -> Result<u64, String> {
 }
 
 fn threads() -> Result<Vec<u32>, String> {
-    let entries = std::fs::read_dir("/proc/self/task").map_err(|error| format!("/proc/self/task: {error}"))?;
+    let entries =
+        std::fs::read_dir("/proc/self/task").map_err(|error| format!("/proc/self/task: {error}"))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 

@@ -35,8 +35,7 @@ impl Route {
             Op::Read => Opcode::Read,
             Op::Write => Opcode::Write,
         };
-        (0..self.walk.batch()).map(move |index| {
-            let (source, destination) = self.walk.block(position, index);
+        self.walk.blocks(position).map(move |(source, destination)| {
             let (here, there) = match self.place.op {
                 Op::Write => (source, destination),
                 Op::Read => (destination, source),
@@ -112,7 +111,8 @@ pub struct Posting {
 
 impl Posting {
     pub fn new(route: Route) -> Result<Posting, String> {
-        let prepare = |position| route.engine.prepare(route.requests(position), route.options()).map_err(text);
+        let prepare =
+            |position| route.engine.prepare(route.requests(position), route.options()).map_err(text);
         let batches = (0..route.walk.positions()).map(prepare).collect::<Result<_, _>>()?;
         Ok(Posting { route, batches })
     }

@@ -37,8 +37,7 @@ pub fn verify(destination: Mem, case: &Case, steps: &[u64]) -> Result<(), String
         let walk = Walk::new(case, thread);
         for position in 0..walk.positions() {
             let is_due = (position as u64) < *steps;
-            for index in 0..case.batch {
-                let (from, to) = walk.block(position, index);
+            for (from, to) in walk.blocks(position) {
                 if is_due {
                     expect(from, &mut wanted);
                 } else {
@@ -111,8 +110,7 @@ mod tests {
 
     fn transfer(case: &Case, source: &[u8], destination: &mut [u8], thread: usize, step: u64) {
         let walk = Walk::new(case, thread);
-        for index in 0..case.batch {
-            let (from, to) = walk.block(walk.position(step), index);
+        for (from, to) in walk.blocks(walk.position(step)) {
             destination[to..to + case.size].copy_from_slice(&source[from..from + case.size]);
         }
     }
@@ -123,7 +121,9 @@ mod tests {
         transfer(&case, &source, &mut destination, 0, 0);
         transfer(&case, &source, &mut destination, 1, 0);
         assert_eq!(verify(Mem::of(&destination), &case, &[1, 1]), Ok(()));
-        assert!(verify(Mem::of(&destination), &case, &[2, 1]).unwrap_err().contains("was transferred is wrong"));
+        assert!(
+            verify(Mem::of(&destination), &case, &[2, 1]).unwrap_err().contains("was transferred is wrong")
+        );
         assert!(verify(Mem::of(&destination), &case, &[1, 0]).unwrap_err().contains("nobody asked"));
     }
 
@@ -131,7 +131,7 @@ mod tests {
     fn one_wrong_byte_is_found() {
         let (case, source, mut destination) = world();
         transfer(&case, &source, &mut destination, 0, 0);
-        let (_, at) = Walk::new(&case, 0).block(0, 1);
+        let (_, at) = Walk::new(&case, 0).blocks(0).nth(1).expect("a batch of three");
         destination[at + 99] ^= 1;
         let told = verify(Mem::of(&destination), &case, &[1, 0]).unwrap_err();
         assert!(told.contains(&format!("1 of 100 bytes differ, the first at offset {}", at + 99)), "{told}");

@@ -66,16 +66,23 @@ pub fn run(args: &PreparedArgs) -> Result<(), String> {
     let ns = median(rounds);
     engine.release(batch).map_err(text)?;
     for index in 0..args.entries as usize {
-        let part = |mem: mooncake::sys::memory::Mem| mem.part(index * stride, args.size as usize).with_bytes(<[u8]>::to_vec);
+        let part = |mem: mooncake::sys::memory::Mem| {
+            mem.part(index * stride, args.size as usize).with_bytes(<[u8]>::to_vec)
+        };
         if part(end.source) != part(end.destination) {
             return Err(format!("request {index} did not move its bytes"));
         }
     }
     if args.json {
-        println!("{}", json!({ "bench": "prepared", "entries": args.entries, "size": args.size, "posts": count, "ns_per_request": ns }));
+        println!(
+            "{}",
+            json!({ "bench": "prepared", "entries": args.entries, "size": args.size, "posts": count, "ns_per_request": ns })
+        );
     } else {
         let (entries, size) = (args.entries, args.size);
-        println!("prepared batch of {entries} requests of {size} bytes inside a process, posted {count} times, verified");
+        println!(
+            "prepared batch of {entries} requests of {size} bytes inside a process, posted {count} times, verified"
+        );
         println!("  {ns:.1} ns per request, {:.2} us per batch", ns * f64::from(entries) / 1e3);
     }
     Ok(())

@@ -161,7 +161,9 @@ impl Own {
     pub fn thread() -> Result<Own, String> {
         let listener = listen("127.0.0.1", 0)?;
         let address = listener.local_addr().map_err(|error| error.to_string())?.to_string();
-        std::thread::spawn(move || accept_within(&listener, CHILD_PATIENCE).and_then(|stream| serve(stream, "127.0.0.1")));
+        std::thread::spawn(move || {
+            accept_within(&listener, CHILD_PATIENCE).and_then(|stream| serve(stream, "127.0.0.1"))
+        });
         Ok(Own { child: None, address })
     }
 

@@ -41,15 +41,24 @@ impl Walk {
         self.positions
     }
 
+    /// Which of them a step moves.
+    #[inline]
     pub fn position(&self, step: u64) -> usize {
-        (step % self.positions as u64) as usize
+        if self.positions == 1 { 0 } else { (step % self.positions as u64) as usize }
     }
 
-    /// Offsets of a block in the source and in the destination.
-    pub fn block(&self, position: usize, index: usize) -> (usize, usize) {
-        let number = position * self.batch + index;
-        let offset = |stride: usize| (self.first + number * stride % self.slots) * self.size;
-        (offset(self.source_stride), offset(self.destination_stride))
+    /// Offsets of a batch's blocks in the source and in the destination. Divides twice per batch and not per block:
+    /// the loops that use it measure operations of a tenth of a microsecond.
+    #[inline]
+    pub fn blocks(&self, position: usize) -> Blocks<'_> {
+        let start =
+            |stride: usize| if position == 0 { 0 } else { position * self.batch * stride % self.slots };
+        Blocks {
+            walk: self,
+            left: self.batch,
+            source: start(self.source_stride),
+            destination: start(self.destination_stride),
+        }
     }
 
     /// The part of the destination that the walk can reach: offset and length.
@@ -66,10 +75,47 @@ impl Walk {
     }
 }
 
-/// A number near `share` of `slots` without a common divisor with it: its multiples visit every slot.
+/// The blocks of one batch.
+pub struct Blocks<'a> {
+    walk: &'a Walk,
+    left: usize,
+    /// Slots of the next block.
+    source: usize,
+    destination: usize,
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = (usize, usize);
+
+    #[inline]
+    fn next(&mut self) -> Option<(usize, usize)> {
+        self.left = self.left.checked_sub(1)?;
+        let walk = self.walk;
+        let offset = |slot: usize| (walk.first + slot) * walk.size;
+        let block = (offset(self.source), offset(self.destination));
+        let advance = |slot: &mut usize, stride: usize| {
+            *slot += stride;
+            if *slot >= walk.slots {
+                *slot -= walk.slots;
+            }
+        };
+        advance(&mut self.source, walk.source_stride);
+        advance(&mut self.destination, walk.destination_stride);
+        Some(block)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Blocks<'_> {}
+
+/// A number near `share` of `slots`, no larger than it and without a common divisor with it: its multiples visit every
+/// slot.
 fn stride(slots: usize, share: f64) -> usize {
     let start = ((slots as f64 * share) as usize).max(1);
-    (start..).find(|stride| divisor(*stride, slots) == 1).expect("slots + 1 has none in common with slots")
+    (1..=start).rev().find(|stride| divisor(*stride, slots) == 1).expect("1 has none in common with any")
 }
 
 fn divisor(a: usize, b: usize) -> usize {
@@ -84,17 +130,28 @@ mod tests {
     use super::*;
 
     fn case(size: usize, batch: usize, threads: usize, is_cold: bool) -> Case {
-        Case { path: Path::Tcp, op: Op::Write, size, batch, threads, is_cold, buffer: 1 << 20, positions: usize::MAX }
+        Case {
+            path: Path::Tcp,
+            op: Op::Write,
+            size,
+            batch,
+            threads,
+            is_cold,
+            buffer: 1 << 20,
+            positions: usize::MAX,
+        }
     }
 
     #[test]
     fn a_cold_walk_visits_every_slot_of_every_thread_once() {
-        for (size, batch, threads) in [(4096, 1, 1), (4096, 16, 3), (1000, 7, 2), (1 << 20, 1, 1), (8, 128, 4)] {
+        for (size, batch, threads) in
+            [(4096, 1, 1), (4096, 16, 3), (1000, 7, 2), (1 << 20, 1, 1), (8, 128, 4)]
+        {
             let case = case(size, batch, threads, true);
             let (mut sources, mut destinations) = (HashSet::new(), HashSet::new());
             for walk in (0..threads).map(|thread| Walk::new(&case, thread)) {
                 for position in 0..walk.positions() {
-                    for (source, destination) in (0..batch).map(|index| walk.block(position, index)) {
+                    for (source, destination) in walk.blocks(position) {
                         let (start, length) = walk.reach();
                         assert!(destination >= start && destination + size <= start + length);
                         assert!(source + size <= case.buffer && destination + size <= case.buffer);
@@ -110,7 +167,7 @@ mod tests {
     fn a_hot_walk_stays_in_one_batch() {
         let walk = Walk::new(&case(4096, 16, 2, false), 1);
         assert_eq!((walk.positions(), walk.position(12345)), (1, 0));
-        let blocks: HashSet<_> = (0..16).map(|index| walk.block(0, index).1).collect();
+        let blocks: HashSet<_> = walk.blocks(0).map(|(_, destination)| destination).collect();
         assert_eq!((blocks.len(), walk.reach().1), (16, 16 * 4096));
     }
 }

@@ -22,10 +22,10 @@ impl Mover for CrossMemory {
         self.here_pieces.clear();
         self.there_pieces.clear();
         let size = self.walk.size();
-        for index in 0..self.walk.batch() {
-            let (source, destination) = self.walk.block(position, index);
-            let there = if self.place.op == Op::Write { destination } else { source };
-            self.here_pieces.push(self.place.block(&self.walk, position, index).address(), size);
+        for (source, destination) in self.walk.blocks(position) {
+            let (here, there) =
+                if self.place.op == Op::Write { (source, destination) } else { (destination, source) };
+            self.here_pieces.push(self.place.here.address() + here, size);
             self.there_pieces.push(self.there + there, size);
         }
         let way = if self.place.op == Op::Write { Way::Send } else { Way::Receive };

@@ -15,9 +15,8 @@ pub struct Memcpy {
 impl Mover for Memcpy {
     fn step(&mut self, step: u64) -> Result<(), String> {
         let position = self.walk.position(step);
-        for index in 0..self.walk.batch() {
-            let (from, to) = self.walk.block(position, index);
-            let size = self.walk.size();
+        let size = self.walk.size();
+        for (from, to) in self.walk.blocks(position) {
             raw::copy(self.destination.part(to, size), self.source.part(from, size));
         }
         Ok(())

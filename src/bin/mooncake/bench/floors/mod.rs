@@ -76,10 +76,13 @@ impl Place {
         Place { here: if case.op == Op::Write { destination } else { source }, op }
     }
 
-    /// This end's memory of a block: a part of its source if it gives, of its destination if it takes.
-    pub fn block(&self, walk: &Walk, position: usize, index: usize) -> Mem {
-        let (source, destination) = walk.block(position, index);
-        self.here.part(if self.op == Op::Write { source } else { destination }, walk.size())
+    /// This end's memory of a batch's blocks: parts of its source if it gives, of its destination if it takes.
+    #[inline]
+    pub fn blocks<'a>(&self, walk: &'a Walk, position: usize) -> impl Iterator<Item = Mem> + use<'a> {
+        let Place { here, op } = *self;
+        walk.blocks(position).map(move |(source, destination)| {
+            here.part(if op == Op::Write { source } else { destination }, walk.size())
+        })
     }
 }
 

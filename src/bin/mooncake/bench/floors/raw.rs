@@ -20,7 +20,8 @@ impl Mapped {
     /// Ordinary memory, every page present.
     pub fn anonymous(length: usize) -> Result<Mapped, String> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        Mapped::new(length, flags, -1, 0).map_err(|error| format!("mapping {length} bytes of memory: {error}"))
+        Mapped::new(length, flags, -1, 0)
+            .map_err(|error| format!("mapping {length} bytes of memory: {error}"))
     }
 
     pub fn of_file(file: &impl AsRawFd, length: usize, offset: u64) -> Result<Mapped, String> {
@@ -143,8 +144,12 @@ impl Pieces {
             // SAFETY: our pieces are mapped, and writable where they are received into; the kernel checks the others.
             let moved = unsafe {
                 match way {
-                    Way::Send => libc::process_vm_writev(pid, here.as_ptr(), count, there.as_ptr(), other_count, 0),
-                    Way::Receive => libc::process_vm_readv(pid, here.as_ptr(), count, there.as_ptr(), other_count, 0),
+                    Way::Send => {
+                        libc::process_vm_writev(pid, here.as_ptr(), count, there.as_ptr(), other_count, 0)
+                    }
+                    Way::Receive => {
+                        libc::process_vm_readv(pid, here.as_ptr(), count, there.as_ptr(), other_count, 0)
+                    }
                 }
             };
             if moved < 0 {

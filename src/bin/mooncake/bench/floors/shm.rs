@@ -120,9 +120,7 @@ impl Mover for SharedRing {
         let first = step * batch;
         let position = self.walk.position(step);
         self.ring.store(ASKED, first + batch);
-        for index in 0..self.walk.batch() {
-            let block = self.place.block(&self.walk, position, index);
-            let number = first + index as u64;
+        for (number, block) in (first..).zip(self.place.blocks(&self.walk, position)) {
             let is_done = match self.place.op {
                 Op::Write => self.ring.give(block, number),
                 Op::Read => self.ring.take(block, number),
@@ -161,15 +159,18 @@ pub fn serve(paths: &[String], case: &Case, source: Mem, destination: Mem) -> Re
 }
 
 fn answer(ring: &Ring, walk: &Walk, place: Place) {
-    for number in 0.. {
-        let (step, index) = (number / walk.batch() as u64, number as usize % walk.batch());
-        let block = place.block(walk, walk.position(step), index);
-        let goes_on = match place.op {
-            Op::Read => ring.take(block, number),
-            Op::Write => ring.wait(|| matches!(ring.load(ASKED), asked if asked > number && asked != STOP)) && ring.give(block, number),
-        };
-        if !goes_on {
-            return;
+    let is_asked =
+        |number| ring.wait(|| matches!(ring.load(ASKED), asked if asked > number && asked != STOP));
+    for step in 0.. {
+        let first = step * walk.batch() as u64;
+        for (number, block) in (first..).zip(place.blocks(walk, walk.position(step))) {
+            let goes_on = match place.op {
+                Op::Read => ring.take(block, number),
+                Op::Write => is_asked(number) && ring.give(block, number),
+            };
+            if !goes_on {
+                return;
+            }
         }
     }
 }
@@ -197,7 +198,8 @@ mod tests {
             let (source, destination) = (Mem::of(&source), Mem::of(&destination));
             pattern::fill_source(source);
             pattern::reset(destination, &case);
-            let mut mover = SharedRing::new(&case, 0, Place::initiator(&case, source, destination)).expect("a ring");
+            let mut mover =
+                SharedRing::new(&case, 0, Place::initiator(&case, source, destination)).expect("a ring");
             let servers = serve(&[mover.path()], &case, source, destination).expect("a server");
             mover.step(0).expect("a step");
             mover.step(1).expect("a step");

@@ -29,16 +29,16 @@ impl Lane {
         let position = self.walk.position(step);
         self.pieces.clear();
         let (batch, lane, lanes) = (self.walk.batch(), self.lane, self.lanes);
+        let blocks = self.place.blocks(&self.walk, position);
         if batch >= lanes {
-            for index in batch * lane / lanes..batch * (lane + 1) / lanes {
-                let block = self.place.block(&self.walk, position, index);
+            let (start, end) = (batch * lane / lanes, batch * (lane + 1) / lanes);
+            for block in blocks.skip(start).take(end - start) {
                 self.pieces.push(block.address(), block.len());
             }
             return;
         }
         // Fewer blocks than lanes: each block is cut.
-        for index in 0..batch {
-            let block = self.place.block(&self.walk, position, index);
+        for block in blocks {
             let (start, end) = (block.len() * lane / lanes, block.len() * (lane + 1) / lanes);
             if end > start {
                 self.pieces.push(block.address() + start, end - start);
@@ -51,10 +51,9 @@ impl Lane {
         self.gather(step);
         let mut byte = [1];
         let done = match self.place.op {
-            Op::Write => self
-                .pieces
-                .through(&self.stream, Way::Send)
-                .and_then(|_| self.stream.read_exact(&mut byte)),
+            Op::Write => {
+                self.pieces.through(&self.stream, Way::Send).and_then(|_| self.stream.read_exact(&mut byte))
+            }
             Op::Read => self.stream.write_all(&byte).and_then(|()| {
                 let has_come = self.pieces.through(&self.stream, Way::Receive)?;
                 if has_come { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
@@ -72,7 +71,9 @@ impl Lane {
                 // What this end reads is what the initiator writes.
                 Op::Read => {
                     let has_come = self.pieces.through(&self.stream, Way::Receive);
-                    has_come.and_then(|has_come| if has_come { self.stream.write_all(&byte).map(|()| true) } else { Ok(false) })
+                    has_come.and_then(|has_come| {
+                        if has_come { self.stream.write_all(&byte).map(|()| true) } else { Ok(false) }
+                    })
                 }
                 Op::Write => match self.stream.read(&mut byte) {
                     Ok(0) => Ok(false),
@@ -92,7 +93,13 @@ impl Lane {
 }
 
 /// Serves `lanes` connections for each thread of a case.
-pub fn serve(listener: TcpListener, case: &Case, lanes: usize, source: Mem, destination: Mem) -> Result<Servers, String> {
+pub fn serve(
+    listener: TcpListener,
+    case: &Case,
+    lanes: usize,
+    source: Mem,
+    destination: Mem,
+) -> Result<Servers, String> {
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     let (case, place) = (*case, Place::target(case, source, destination));
     let accept = move || -> Result<(), String> {
@@ -106,7 +113,8 @@ pub fn serve(listener: TcpListener, case: &Case, lanes: usize, source: Mem, dest
             });
             let (stream, [thread, lane]) = accepted.map_err(|error| format!("accepting raw TCP: {error}"))?;
             let walk = Walk::new(&case, thread as usize);
-            let mut lane = Lane { stream, walk, place, lane: lane as usize, lanes, pieces: Pieces::default() };
+            let mut lane =
+                Lane { stream, walk, place, lane: lane as usize, lanes, pieces: Pieces::default() };
             threads.push(std::thread::spawn(move || lane.answer()));
         }
         Servers { port, threads }.join()
@@ -121,7 +129,14 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    pub fn connect(host: &str, port: u16, case: &Case, thread: usize, lanes: usize, place: Place) -> Result<Tcp, String> {
+    pub fn connect(
+        host: &str,
+        port: u16,
+        case: &Case,
+        thread: usize,
+        lanes: usize,
+        place: Place,
+    ) -> Result<Tcp, String> {
         let lane = |lane: usize| -> Result<Lane, String> {
             let connect = || {
                 let mut stream = TcpStream::connect((host, port))?;
@@ -129,7 +144,8 @@ impl Tcp {
                 stream.write_all(&[thread as u8, lane as u8])?;
                 Ok(stream)
             };
-            let stream = connect().map_err(|error: std::io::Error| format!("raw TCP to {host} port {port}: {error}"))?;
+            let stream = connect()
+                .map_err(|error: std::io::Error| format!("raw TCP to {host} port {port}: {error}"))?;
             Ok(Lane { stream, walk: Walk::new(case, thread), place, lane, lanes, pieces: Pieces::default() })
         };
         let own = lane(0)?;

@@ -77,7 +77,11 @@ impl Ratio {
         let of = |field: fn(&Figures) -> f64| {
             median(library.iter().zip(floor).map(|(mine, theirs)| field(mine) / field(theirs)).collect())
         };
-        Ratio { rate: of(|figures| figures.gib_per_s), p50: of(|figures| figures.p50_us), cpu: of(|figures| figures.cpu_s_per_gib) }
+        Ratio {
+            rate: of(|figures| figures.gib_per_s),
+            p50: of(|figures| figures.p50_us),
+            cpu: of(|figures| figures.cpu_s_per_gib),
+        }
     }
 }
 

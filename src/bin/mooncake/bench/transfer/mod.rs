@@ -23,7 +23,8 @@ pub fn run(args: TransferArgs) -> Result<(), String> {
     if args.target {
         return target::run(&args.bind, args.port, args.once);
     }
-    let count: usize = args.path.iter().map(|path| args.cases(*path).len() * competitors(&args, *path).len()).sum();
+    let count: usize =
+        args.path.iter().map(|path| args.cases(*path).len() * competitors(&args, *path).len()).sum();
     let progress = Progress::new(count as u64 * u64::from(args.reps));
     if !args.json {
         progress.print(report::print_head);
@@ -41,7 +42,12 @@ pub fn run(args: TransferArgs) -> Result<(), String> {
     }
 }
 
-fn run_path(args: &TransferArgs, path: Path, progress: &Progress, failures: &mut Vec<String>) -> Result<(), String> {
+fn run_path(
+    args: &TransferArgs,
+    path: Path,
+    progress: &Progress,
+    failures: &mut Vec<String>,
+) -> Result<(), String> {
     let own = match &args.initiator {
         Some(_) => None,
         None if path == Path::Local => Some(Own::thread()?),
@@ -54,7 +60,8 @@ fn run_path(args: &TransferArgs, path: Path, progress: &Progress, failures: &mut
     };
     let mut session = Session::open(args, &args.setup(path), &mut target)?;
     for case in args.cases(path) {
-        let name = format!("{} {} {}x{} on {}", path.name(), case.op.name(), case.batch, case.size, case.threads);
+        let name =
+            format!("{} {} {}x{} on {}", path.name(), case.op.name(), case.batch, case.size, case.threads);
         progress.begin(name.clone());
         let result = match case.trouble() {
             Some(trouble) => Err(trouble),
@@ -74,7 +81,12 @@ fn competitors(args: &TransferArgs, path: Path) -> Vec<Competitor> {
 }
 
 /// Measures all competitors of a case in turns, and tells.
-fn run_case(args: &TransferArgs, case: &Case, session: &mut Session, progress: &Progress) -> Result<(), String> {
+fn run_case(
+    args: &TransferArgs,
+    case: &Case,
+    session: &mut Session,
+    progress: &Progress,
+) -> Result<(), String> {
     let able = |competitor: &Competitor| session.trouble(*competitor).is_none();
     let competitors: Vec<Competitor> = competitors(args, case.path).into_iter().filter(able).collect();
     let mut measured: Vec<Vec<Measured>> = competitors.iter().map(|_| Vec::new()).collect();

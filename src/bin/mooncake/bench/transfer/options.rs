@@ -179,7 +179,10 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
         _ => (upper, 0),
     };
     let number: usize = digits.parse().map_err(|_| wrong())?;
-    number.checked_shl(shift).filter(|size| *size > 0 && size >> shift == number && *size <= 1 << 40).ok_or_else(wrong)
+    number
+        .checked_shl(shift)
+        .filter(|size| *size > 0 && size >> shift == number && *size <= 1 << 40)
+        .ok_or_else(wrong)
 }
 
 pub fn parse_seconds(text: &str) -> Result<f64, String> {

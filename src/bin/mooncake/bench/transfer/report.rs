@@ -22,8 +22,22 @@ pub struct Row<'a> {
 pub fn print_head() {
     println!(
         "{:>11} {:>6} {:>3} {:<5} {:<13} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  {}",
-        "BlkSize (B)", "Batch", "Thr", "Op", "Path", "BW (GB/s)", "Avg Inst.", "Avg Lat (us)", "Avg Tx (us)",
-        "P50 Tx (us)", "P99 Tx (us)", "P999 Tx (us)", "GiB/s", "kop/s", "CPU s/GiB", "Bytes here / there, or ratio to it"
+        "BlkSize (B)",
+        "Batch",
+        "Thr",
+        "Op",
+        "Path",
+        "BW (GB/s)",
+        "Avg Inst.",
+        "Avg Lat (us)",
+        "Avg Tx (us)",
+        "P50 Tx (us)",
+        "P99 Tx (us)",
+        "P999 Tx (us)",
+        "GiB/s",
+        "kop/s",
+        "CPU s/GiB",
+        "Bytes here / there, or ratio to it"
     );
 }
 
@@ -33,7 +47,11 @@ impl Row<'_> {
         let label = if self.is_prepared { "post" } else { self.completion };
         let start = format!("{:>11} {:>6} {:>3} {:<5}", case.size, case.batch, case.threads, case.op.name());
         let path = format!("{} ({label})", case.path.name());
-        println!("{start} {path:<13} {}  {}, verified", columns(&Figures::median(&self.library)), self.moved());
+        println!(
+            "{start} {path:<13} {}  {}, verified",
+            columns(&Figures::median(&self.library)),
+            self.moved()
+        );
         for (name, figures) in &self.floors {
             let ratio = Ratio::of(&self.library, figures);
             let name = format!("raw {name}");
@@ -62,7 +80,12 @@ impl Row<'_> {
 
     pub fn json(&self) -> Json {
         let bytes = |counts: [u64; 4]| -> Json {
-            PATHS.iter().zip(counts).map(|(path, bytes)| (path.name().to_owned(), json!(bytes))).collect::<serde_json::Map<_, _>>().into()
+            PATHS
+                .iter()
+                .zip(counts)
+                .map(|(path, bytes)| (path.name().to_owned(), json!(bytes)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let floors: Vec<Json> = self
             .floors

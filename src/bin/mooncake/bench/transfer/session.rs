@@ -49,7 +49,11 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn open(args: &'a TransferArgs, setup: &Setup, target: &'a mut Target) -> Result<Session<'a>, String> {
+    pub fn open(
+        args: &'a TransferArgs,
+        setup: &Setup,
+        target: &'a mut Target,
+    ) -> Result<Session<'a>, String> {
         let opened = target.open(setup)?;
         let end = End::open(setup, &args.bind)?;
         let segment = end.engine.open_segment(&opened.address, Some(OPEN_PATIENCE)).map_err(text)?;
@@ -78,7 +82,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    pub fn measure(&mut self, case: &Case, competitor: Competitor, ticker: &Ticker) -> Result<Measured, String> {
+    pub fn measure(
+        &mut self,
+        case: &Case,
+        competitor: Competitor,
+        ticker: &Ticker,
+    ) -> Result<Measured, String> {
         let case = &Case { path: self.path, ..*case };
         match case.op {
             Op::Write => self.target.order(&Ask::Reset(*case))?,
@@ -86,7 +95,8 @@ impl<'a> Session<'a> {
         }
         match competitor {
             Competitor::Library(completion) if self.args.prepared => {
-                let movers = self.routes(case, completion).into_iter().map(Posting::new).collect::<Result<_, _>>()?;
+                let movers =
+                    self.routes(case, completion).into_iter().map(Posting::new).collect::<Result<_, _>>()?;
                 self.run(case, movers, ticker, true)
             }
             Competitor::Library(completion) => {
@@ -178,7 +188,13 @@ impl<'a> Session<'a> {
         self.run(case, movers, ticker, there.is_some())
     }
 
-    fn run<M: Mover>(&mut self, case: &Case, movers: Vec<M>, ticker: &Ticker, reaches_there: bool) -> Result<Measured, String> {
+    fn run<M: Mover>(
+        &mut self,
+        case: &Case,
+        movers: Vec<M>,
+        ticker: &Ticker,
+        reaches_there: bool,
+    ) -> Result<Measured, String> {
         let mut before = None;
         let (end, target) = (&self.end, &mut *self.target);
         let outcome = drive::drive(movers, self.args.times(), ticker, || {
@@ -200,7 +216,8 @@ impl<'a> Session<'a> {
             (Op::Write, false) => {}
         }
         let is_one_process = self.opened.pid == std::process::id() as i32 && self.opened.host == host();
-        let cpu_seconds = if is_one_process { here.cpu_seconds } else { here.cpu_seconds + there.cpu_seconds };
+        let cpu_seconds =
+            if is_one_process { here.cpu_seconds } else { here.cpu_seconds + there.cpu_seconds };
         Ok(Measured { outcome, cpu_seconds, here, there })
     }
 }
@@ -229,11 +246,19 @@ impl Measured {
         for (index, path) in PATHS.into_iter().enumerate() {
             let wanted = if path == case.path { bytes } else { 0 };
             if self.here.moved[index] != wanted {
-                return Some(format!("{} bytes went over {} instead of {wanted}", self.here.moved[index], path.name()));
+                return Some(format!(
+                    "{} bytes went over {} instead of {wanted}",
+                    self.here.moved[index],
+                    path.name()
+                ));
             }
             // Paths without a hand of the owner are not counted there.
             if self.there.served[index] != wanted && (path == Path::Tcp || self.there.served[index] != 0) {
-                return Some(format!("the target saw {} bytes over {} instead of {wanted}", self.there.served[index], path.name()));
+                return Some(format!(
+                    "the target saw {} bytes over {} instead of {wanted}",
+                    self.there.served[index],
+                    path.name()
+                ));
             }
         }
         None
