@@ -387,7 +387,11 @@ impl Batch {
     }
 
     fn end_one(&self) {
-        if self.remaining.fetch_sub(1, Ordering::AcqRel) != 1 {
+        self.end_many(1);
+    }
+
+    fn end_many(&self, count: u32) {
+        if self.remaining.fetch_sub(count, Ordering::AcqRel) != count {
             return;
         }
         if self.status.load(Ordering::Acquire) == 0 {
@@ -495,6 +499,35 @@ impl Owner for Batch {
         }
         if task.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.end_task(slice.task as usize);
+        }
+    }
+
+    fn complete_exclusive(&self, epoch: u32, first: u32, count: u32) {
+        let (mut ended, mut bytes) = (0, 0);
+        for slice in &self.slices[first as usize..(first + count) as usize] {
+            if slice.is_done(epoch) {
+                continue;
+            }
+            slice.state.store(epoch << 1 | 1, Ordering::Release);
+            let (index, task) = (slice.task as usize, &self.tasks[slice.task as usize]);
+            if task.slice_count > 1 {
+                if task.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    self.end_task(index);
+                }
+                continue;
+            }
+            task.is_done.store(true, Ordering::Release);
+            if let (Some(cq), false) = (&self.cq, self.complete_once) {
+                cq.deliver_promised(self.completion_of(index, task, None));
+            }
+            ended += 1;
+            bytes += task.length;
+        }
+        // One step for all: the counters are shared, and each step costs as much as a small copy.
+        if ended > 0 {
+            self.completed.fetch_add(u64::from(ended), Ordering::AcqRel);
+            self.completed_bytes.fetch_add(bytes, Ordering::AcqRel);
+            self.end_many(ended);
         }
     }
 

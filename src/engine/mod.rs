@@ -260,7 +260,9 @@ impl Engine {
     pub(crate) fn batch_ended(&self, requests: usize, info: &BatchInfo, took: Duration) {
         self.requests_under_way.fetch_sub(requests as u64, Ordering::AcqRel);
         self.metrics.completed_count.add(info.completed_count);
-        self.metrics.failed_count.add(info.failed_count);
+        if info.failed_count > 0 {
+            self.metrics.failed_count.add(info.failed_count);
+        }
         if self.config.metrics {
             self.metrics.batch_latency.observe(took);
         }

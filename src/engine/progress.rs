@@ -33,7 +33,7 @@ impl Engine {
 
     /// Puts a batch under the clock.
     pub(super) fn watch(&self, batch: &Arc<Batch>) {
-        if !batch.is_listed.swap(true, Ordering::AcqRel) {
+        if !batch.is_listed.swap(true, Ordering::SeqCst) {
             self.active.lock().push(batch.clone());
         }
         self.ensure_ticking();
@@ -50,11 +50,12 @@ impl Engine {
         let batches: Vec<Arc<Batch>> = {
             let mut active = self.active.lock();
             active.retain(|batch| {
-                let stays = !batch.is_idle();
-                if !stays {
-                    batch.is_listed.store(false, Ordering::Release);
+                if !batch.is_idle() {
+                    return true;
                 }
-                stays
+                batch.is_listed.store(false, Ordering::SeqCst);
+                // Posted again while it was still listed: then it stays, unless its poster saw the store above.
+                !batch.is_idle() && !batch.is_listed.swap(true, Ordering::SeqCst)
             });
             active.clone()
         };

@@ -37,7 +37,10 @@ impl Engine {
         let until = clock::after(timeout.unwrap_or(self.config.default_deadline));
         let peer = self.peer_named(name)?;
         if timeout.is_none_or(|timeout| !timeout.is_zero()) {
-            peer.meet(until).context(format_args!("opening {name}"))?;
+            if let Err(error) = peer.meet(until) {
+                self.forget_peer(&peer);
+                return Err(error.context(format_args!("opening {name}")));
+            }
         }
         self.add_segment(Segment { peer, view: View::Whole })
     }

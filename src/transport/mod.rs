@@ -94,6 +94,10 @@ pub trait Owner: Send + Sync {
     /// error text.
     fn complete(&self, epoch: u32, index: u32, outcome: Outcome, detail: &dyn Fn() -> String);
 
+    /// Completes slices that are done and that no other thread can complete: a path that copies before `Path::submit`
+    /// returns owns its slices until then.
+    fn complete_exclusive(&self, epoch: u32, first: u32, count: u32);
+
     /// Why the batch was stopped, if it was.
     fn stopped(&self) -> Option<Code>;
 

@@ -1,6 +1,7 @@
 //! Within one process: a copy. The reference for what every path does.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Opcode, Outcome, Owner, Path, PathKind, Run, Slice};
 use crate::error::{Code, Result};
@@ -15,33 +16,74 @@ pub struct LocalPath {
     target_metrics: Arc<Metrics>,
 }
 
+/// Bytes copied between two looks at whether the batch was stopped.
+const STRIDE: usize = 64 << 10;
+
+/// Bytes moved, by direction.
+#[derive(Default)]
+struct Moved {
+    read: u64,
+    written: u64,
+}
+
 impl LocalPath {
     pub fn new(target: Arc<MemoryTable>, metrics: Arc<Metrics>, target_metrics: Arc<Metrics>) -> LocalPath {
         LocalPath { target, metrics, target_metrics }
     }
 
-    fn copy_slice(&self, slice: &Slice, found: &mut Option<Arc<Region>>) -> Result<()> {
-        let permission = if slice.opcode == Opcode::Read { REMOTE_READ } else { REMOTE_WRITE };
-        let (address, length) = (slice.remote as usize, slice.len());
-        let key = slice.key.load(std::sync::atomic::Ordering::Relaxed);
-        let is_hit = found.as_ref().is_some_and(|region| {
-            region.key == key && region.mem.contains(address, length) && region.permissions & permission != 0
-        });
-        if !is_hit {
-            *found = Some(self.target.find_keyed(address, length, permission, key)?);
+    /// Copies slices until STRIDE bytes are done; returns how many, and why it stopped before the next, if it failed.
+    fn copy_some(&self, slices: &[Slice], found: &mut Option<Arc<Region>>, moved: &mut Moved) -> (u32, Result<()>) {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(first) = slices.get(count).filter(|_| bytes < STRIDE) {
+            if let Err(error) = self.find(first, found) {
+                return (count as u32, Err(error));
+            }
+            let region = found.as_ref().expect("found above");
+            let Some(_entered) = region.enter() else {
+                let error = crate::fail!(AddressNotRegistered, "the region at {:#x} was unregistered", first.remote);
+                return (count as u32, Err(error));
+            };
+            // Neighbours in the same region share one entry.
+            for slice in slices[count..].iter().take_while(|slice| is_in(region, slice)) {
+                let remote = region.mem.part(slice.remote as usize - region.mem.address(), slice.len());
+                match slice.opcode {
+                    Opcode::Read => {
+                        copy(slice.local, remote);
+                        moved.read += slice.len() as u64;
+                    }
+                    Opcode::Write => {
+                        copy(remote, slice.local);
+                        moved.written += slice.len() as u64;
+                    }
+                }
+                count += 1;
+                bytes += slice.len();
+                if bytes >= STRIDE {
+                    break;
+                }
+            }
         }
-        let region = found.as_ref().expect("found above");
-        let Some(entered) = region.enter() else {
-            crate::bail!(AddressNotRegistered, "the region at {address:#x} was unregistered");
-        };
-        let remote = region.mem.part(address - region.mem.address(), length);
-        match slice.opcode {
-            Opcode::Read => copy(slice.local, remote),
-            Opcode::Write => copy(remote, slice.local),
+        (count as u32, Ok(()))
+    }
+
+    fn find(&self, slice: &Slice, found: &mut Option<Arc<Region>>) -> Result<()> {
+        if !found.as_ref().is_some_and(|region| is_in(region, slice)) {
+            let key = slice.key.load(Ordering::Relaxed);
+            let permission = needed(slice.opcode);
+            *found = Some(self.target.find_keyed(slice.remote as usize, slice.len(), permission, key)?);
         }
-        drop(entered);
         Ok(())
     }
+}
+
+fn needed(opcode: Opcode) -> u32 {
+    if opcode == Opcode::Read { REMOTE_READ } else { REMOTE_WRITE }
+}
+
+fn is_in(region: &Region, slice: &Slice) -> bool {
+    region.key == slice.key.load(Ordering::Relaxed)
+        && region.permissions & needed(slice.opcode) != 0
+        && region.mem.contains(slice.remote as usize, slice.len())
 }
 
 impl Path for LocalPath {
@@ -50,36 +92,37 @@ impl Path for LocalPath {
     }
 
     fn submit(&self, run: Run) {
+        let slices = run.slices();
         let mut found = None;
-        let (mut read, mut written) = (0, 0);
-        for (offset, slice) in run.slices().iter().enumerate() {
-            let index = run.first + offset as u32;
-            // Per slice, so that a cancel from another thread is heard between two copies.
+        let mut moved = Moved::default();
+        let mut done = 0u32;
+        while (done as usize) < slices.len() {
+            let first = run.first + done;
             if !run.owner.begin_touch(run.epoch) {
                 let reason = run.owner.stopped().unwrap_or(Code::Canceled);
-                run.owner.complete(run.epoch, index, Outcome::Failed(reason), &|| "stopped".into());
+                run.owner.complete(run.epoch, first, Outcome::Failed(reason), &|| "stopped before its copy".into());
+                done += 1;
                 continue;
             }
-            let result = self.copy_slice(slice, &mut found);
+            let (count, result) = self.copy_some(&slices[done as usize..], &mut found, &mut moved);
             run.owner.end_touch();
-            match result {
-                Ok(()) => {
-                    match slice.opcode {
-                        Opcode::Read => read += slice.len() as u64,
-                        Opcode::Write => written += slice.len() as u64,
-                    }
-                    run.owner.complete(run.epoch, index, Outcome::Done, &String::new);
-                }
-                Err(error) => {
-                    run.owner.complete(run.epoch, index, Outcome::Failed(error.code), &|| error.message().to_owned())
-                }
+            run.owner.complete_exclusive(run.epoch, first, count);
+            done += count;
+            if let Err(error) = result {
+                let outcome = Outcome::Failed(error.code);
+                run.owner.complete(run.epoch, run.first + done, outcome, &|| error.message().to_owned());
+                done += 1;
             }
         }
         let (ours, theirs) = (self.metrics.path(PathKind::Local), self.target_metrics.path(PathKind::Local));
-        ours.read_bytes.add(read);
-        ours.written_bytes.add(written);
-        theirs.served_read_bytes.add(read);
-        theirs.served_written_bytes.add(written);
+        if moved.read > 0 {
+            ours.read_bytes.add(moved.read);
+            theirs.served_read_bytes.add(moved.read);
+        }
+        if moved.written > 0 {
+            ours.written_bytes.add(moved.written);
+            theirs.served_written_bytes.add(moved.written);
+        }
     }
 
     fn drive(&self, _: &dyn Fn() -> bool, _: u64) -> bool {
