@@ -60,7 +60,7 @@ TEST(calls_that_race_with_the_end_of_the_engine_fail_cleanly) {
   for (int round = 0; round < 20; ++round) {
     test::Pair pair;
     std::atomic<int> running{0};
-    std::atomic<bool> wrong{false};
+    std::vector<std::string> wrong(4);
     std::vector<std::thread> threads;
     for (std::size_t id = 0; id < 4; ++id) {
       threads.emplace_back([&, id] {
@@ -73,13 +73,15 @@ TEST(calls_that_race_with_the_end_of_the_engine_fail_cleanly) {
             if (!outcome.ok()) break;
           }
         } catch (const Error& error) {
-          wrong = wrong || error.code() != MC_ERR_INVALID_HANDLE;
+          if (error.code() != MC_ERR_INVALID_HANDLE) wrong[id] = error.what();
         }
       });
     }
     while (running != 4) std::this_thread::yield();
     check(mc_engine_destroy(pair.initiator.handle()));
     for (std::thread& thread : threads) thread.join();
-    CHECK(!wrong);
+    for (const std::string& text : wrong) {
+      if (!text.empty()) test::fail(__FILE__, __LINE__, text);
+    }
   }
 }

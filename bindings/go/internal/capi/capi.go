@@ -528,7 +528,7 @@ func LogSetCallback(write LogFunc) *Failure {
 		return failure
 	}
 	logFunc.Store(&write)
-	return call(func() C.mc_status_t { return C.mc_log_set_callback(C.mc_log_fn(C.go_log), nil, nil) })
+	return call(func() C.mc_status_t { return C.go_log_start() })
 }
 
 // LogSetLevel calls mc_log_set_level.

@@ -11,4 +11,6 @@ static void go_log(void *user_data, mc_log_level_t level, const char *target, co
   mooncakeGoLog(level, (char *)target, (char *)message);
 }
 
+static mc_status_t go_log_start(void) { return mc_log_set_callback(go_log, NULL, NULL); }
+
 #endif /* MOONCAKE_GO_LOG_H */
