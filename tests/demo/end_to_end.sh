@@ -13,10 +13,10 @@ block=$((64 * 512)) # --bytes-per-token 64
 
 # both NAME OPTION...: runs the demo and keeps its table.
 both() {
-  local name=$1
+  local name=$1 status=0
   shift
-  timeout 120 "$PROGRAM" --trace "$trace" --bytes-per-token 64 "$@" >"$WORK/$name" 2>"$WORK/$name.log" ||
-    { cat "$WORK/$name" "$WORK/$name.log" >&2; fail "$name ended with status $?"; }
+  timeout 120 "$PROGRAM" --trace "$trace" --bytes-per-token 64 "$@" >"$WORK/$name" 2>"$WORK/$name.log" || status=$?
+  [[ $status == 0 ]] || { cat "$WORK/$name" "$WORK/$name.log" >&2; fail "$name ended with status $status"; }
 }
 
 # Caches that hold everything: each block moves once, over the path that was asked for.
