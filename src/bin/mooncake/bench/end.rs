@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use mooncake::config::{Config, Given};
 use mooncake::engine::Engine;
 use mooncake::segment::memory::MemoryOptions;
 use mooncake::sys::memory::Mem;
-use mooncake::telemetry::metrics::Stats;
 use serde::{Deserialize, Serialize};
 
 use super::case::Path;
+use super::control::Counts;
 use super::floors::raw::{self, Mapped};
+
+/// Most looks at counters that do not stand still.
+const COUNT_LOOKS: u32 = 100;
 
 /// How to make an end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,8 +71,21 @@ impl End {
         self.engine.info().address
     }
 
-    pub fn stats(&self) -> Stats {
-        self.engine.stats()
+    /// The counters once they stand still: a thread of the engine may count a moment after a batch is complete. The
+    /// processor time is that of the first look.
+    pub fn count(&self) -> Counts {
+        let first = Counts::of(&self.engine.stats(), raw::cpu_time());
+        let mut counts = first;
+        for _ in 0..COUNT_LOOKS {
+            std::thread::sleep(Duration::from_millis(1));
+            let again = Counts::of(&self.engine.stats(), raw::cpu_time());
+            let is_still = again.moved == counts.moved && again.served == counts.served;
+            counts = Counts { cpu_seconds: first.cpu_seconds, ..again };
+            if is_still {
+                break;
+            }
+        }
+        counts
     }
 }
 

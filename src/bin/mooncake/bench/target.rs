@@ -5,9 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::control::{Answer, Ask, Channel, Counts, Opened, Serving, Target};
+use super::control::{Answer, Ask, Channel, Opened, Serving, Target};
 use super::end::End;
-use super::floors::{self, raw};
+use super::floors;
 use super::pattern;
 
 /// How long a target of our own waits to be called.
@@ -91,7 +91,7 @@ impl State<'_> {
             }
             Ask::Reset(case) => pattern::reset(self.end()?.destination, &case),
             Ask::Verify(case, steps) => pattern::verify(self.end()?.destination, &case, &steps)?,
-            Ask::Count => return Ok(Answer::Counted(Counts::of(&self.end()?.stats(), raw::cpu_time()))),
+            Ask::Count => return Ok(Answer::Counted(self.end()?.count())),
             Ask::Serve(serving) => return self.serve(serving).map(Answer::Serving),
             Ask::EndServing => {
                 if let Some(servers) = self.servers.take() {

@@ -180,14 +180,11 @@ fn advance(mut pieces: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iove
 
 /// Processor time of this process so far, its kernel part included.
 pub fn cpu_time() -> Duration {
-    // SAFETY: zeros are a valid usage.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the usage is writable.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    let time = |value: libc::timeval| {
-        Duration::from_secs(value.tv_sec as u64) + Duration::from_micros(value.tv_usec as u64)
-    };
-    time(usage.ru_utime) + time(usage.ru_stime)
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // Not getrusage(): it never goes back, and so hides what follows a reading that was too high.
+    // SAFETY: the time is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

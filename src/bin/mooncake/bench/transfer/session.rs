@@ -198,7 +198,7 @@ impl<'a> Session<'a> {
         let mut before = None;
         let (end, target) = (&self.end, &mut *self.target);
         let outcome = drive::drive(movers, self.args.times(), ticker, || {
-            before = Some((target.count()?, count(end)));
+            before = Some((target.count()?, end.count()));
             Ok(())
         });
         let (outcome, (there_before, here_before)) = match (outcome, before) {
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
             (Err(error), _) => return Err(error),
             (Ok(_), None) => return Err("the measurement did not start".to_owned()),
         };
-        let here = count(&self.end).since(here_before);
+        let here = self.end.count().since(here_before);
         let there = self.target.count()?.since(there_before);
         self.target.order(&Ask::EndServing)?;
         match (case.op, reaches_there) {
@@ -228,10 +228,6 @@ impl Drop for Session<'_> {
         // A target that is gone has closed already.
         let _ = self.target.order(&Ask::Close);
     }
-}
-
-fn count(end: &End) -> Counts {
-    Counts::of(&end.stats(), raw::cpu_time())
 }
 
 impl Measured {
