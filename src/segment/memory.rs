@@ -491,6 +491,9 @@ fn allocate(length: usize, options: &MemoryOptions) -> Result<Allocation> {
 fn try_allocate(length: usize, huge_page: usize, options: &MemoryOptions) -> Result<Allocation> {
     let page = if huge_page == 0 { mmap::page_size() } else { huge_page };
     let length = length.next_multiple_of(page);
+    if let Some(available) = mmap::available_memory().filter(|available| length > *available && huge_page == 0) {
+        bail!(NoSpace, "allocating {length} bytes: this host, or this process's control group, has {available} left");
+    }
     let out_of_memory = |error: std::io::Error| {
         fail!(NoSpace, "allocating {length} bytes of shared memory: {error}; see free memory, cgroup limit, /dev/shm")
     };
@@ -531,6 +534,12 @@ mod tests {
         assert!(table.find(0x1010, 10, 0).is_ok());
         table.unregister(inside, true).expect("unregister");
         assert!(table.unregister(inside, true).is_err());
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_refused_before_the_kernel_must_kill_somebody() {
+        let error = table().allocate(1 << 46, &MemoryOptions::default()).expect_err("64 TiB");
+        assert_eq!(error.code, crate::error::Code::NoSpace);
     }
 
     #[test]

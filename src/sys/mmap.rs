@@ -99,6 +99,22 @@ pub fn size_of_file(file: &OwnedFd) -> io::Result<usize> {
     Ok(status.st_size as usize)
 }
 
+/// Bytes that this process can still have: what the host says is available, and what its control group leaves. Asking for
+/// more would not fail but wake the kernel's out-of-memory killer.
+pub fn available_memory() -> Option<usize> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let host = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib << 10)
+    });
+    let group = read("/proc/self/cgroup").and_then(|text| {
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
+        let number = |file| read(&format!("/sys/fs/cgroup{path}/{file}"))?.trim().parse::<usize>().ok();
+        Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+    });
+    host.into_iter().chain(group).min()
+}
+
 /// Size of the default huge page, if the host has any reserved or may overcommit some.
 pub fn huge_page_size() -> Option<usize> {
     let pools = std::fs::read_dir("/sys/kernel/mm/hugepages").ok()?;
