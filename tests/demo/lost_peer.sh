@@ -40,6 +40,14 @@ for path in same-host tcp; do
   tail -n 1 "$WORK/prefill.log"
 done
 
+# A process that is stopped is lost as well; when it goes on, it learns that nobody waited.
+run_pair tcp
+kill -STOP "$prefill"
+survivor decode "$decode" "^decode: lost prefill at "
+kill -CONT "$prefill"
+survivor prefill "$prefill" "^prefill: (lost decode|decode) at "
+tail -n 1 "$WORK/prefill.log"
+
 # Started as one program, it says which of the two it was.
 "$PROGRAM" --trace "$WORK/trace.jsonl" --paced 1 --path tcp --cache 128MiB >"$WORK/both" 2>"$WORK/both.log" &
 both=$!
