@@ -259,3 +259,37 @@ fn every_variable_sets_a_setting() {
         assert!(variable.name.starts_with("MC_") && !variable.help.is_empty());
     }
 }
+
+/// What docs/configuration.md must say, made from the tables of the code.
+fn documented_tables() -> [String; 2] {
+    let shown = |processors: usize, key: &str| {
+        let layers = Layers::with_defaults(setting::defaults(processors));
+        let value = layers.get(key).map(|(value, _)| layer::shown(value));
+        value.map_or("not set".to_owned(), |value| format!("`{}`", value.trim_matches('"')))
+    };
+    let file_key = |key: &str| if key == "psk" { "psk_file".to_owned() } else { key.to_owned() };
+    let mut settings = String::new();
+    for setting in SETTINGS {
+        let [one, two, eight] = [1, 2, 8].map(|processors| shown(processors, setting.key));
+        let default = match setting.key {
+            "name" => "host, process id and a number".to_owned(),
+            "port_last" => "`port`".to_owned(),
+            "log_level" => format!("`{}`", telemetry::log::LEVELS[telemetry::log::DEFAULT_LEVEL as usize]),
+            _ if one != eight => format!("{one} on 1 processor, {two} on 2, {eight} on 8 or more"),
+            _ => one,
+        };
+        settings += &format!("| `{}` | {} | {default} |\n", file_key(setting.key), setting.kind.range());
+    }
+    let variable = |variable: &Variable| {
+        format!("| `{}` | `{}` | {} |\n", variable.name, file_key(variable.key), variable.help)
+    };
+    [settings, ENVIRONMENT.iter().map(variable).collect()]
+}
+
+#[test]
+fn the_documentation_has_every_setting_and_variable_as_the_code_has_it() {
+    let page = include_str!("../../docs/configuration.md");
+    for table in documented_tables() {
+        assert!(page.contains(&table), "docs/configuration.md lacks this table:\n{table}");
+    }
+}

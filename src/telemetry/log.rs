@@ -21,7 +21,8 @@ use crate::error::Result;
 /// Names of the levels; the index is the number that C sees.
 pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-const DEFAULT_LEVEL: u32 = 3;
+/// "info".
+pub(crate) const DEFAULT_LEVEL: u32 = 3;
 
 static SINK: RwLock<Option<Arc<dyn Sink>>> = RwLock::new(None);
 static LEVEL: AtomicU32 = AtomicU32::new(DEFAULT_LEVEL);
