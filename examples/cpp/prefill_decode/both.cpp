@@ -106,6 +106,7 @@ std::vector<std::string> shared_arguments(const Options& options, Path path) {
   return {"--path",   name_of(path),
           "--cache",  std::to_string(options.cache_bytes),
           "--memory", options.memory == MemoryKind::shared ? "shared" : "malloc",
+          "--parent", std::to_string(getpid()),
           "--bind",   options.bind,
           "--wait",   std::to_string(options.patience.count())};
 }

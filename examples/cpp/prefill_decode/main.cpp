@@ -1,8 +1,19 @@
 // Prefill and decode: two processes that move the KV blocks of a request trace. docs/demo.md has the whole story.
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
 #include "roles.hpp"
+
+// Whoever started this process may be killed without a chance to stop it.
+static void end_with(std::uint64_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (static_cast<std::uint64_t>(getppid()) != parent)
+    throw std::runtime_error("the process that started this one is gone");
+}
 
 int main(int count, char** arguments) {
   const std::vector<std::string> list(arguments + 1, arguments + count);
@@ -13,6 +24,7 @@ int main(int count, char** arguments) {
   const char* name = "prefill_decode";
   try {
     const Options options = parse_options(list);
+    if (options.parent != 0) end_with(options.parent);
     switch (options.role) {
       case Role::prefill:
         name = "prefill", run_prefill(options);

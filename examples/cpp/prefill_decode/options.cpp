@@ -25,6 +25,7 @@ const char* usage() {
   --path PATH           same-host or tcp; default: one after the other, or, for one process, any
   --bind ADDRESS        address to listen on; default 127.0.0.1
   --port N              port to listen on; default: any                                (prefill, decode)
+  --parent PID          end when this process, which started this one, ends            (prefill, decode)
   --wait SECONDS        how long to wait for the other process at the start; default 30
 )";
 }
@@ -115,6 +116,7 @@ const std::map<std::string, Option>& known_options() {
       {"--port",
        {"pd", [](Options& o, const string& n,
                  const string& v) { o.port = static_cast<std::uint16_t>(whole(n, v, 0, 65535)); }}},
+      {"--parent", {"pd", [](Options& o, const string& n, const string& v) { o.parent = whole(n, v, 1, INT32_MAX); }}},
       {"--wait",
        {"bpd", [](Options& o, const string& n,
                   const string& v) { o.patience = std::chrono::seconds(whole(n, v, 1, 86400)); }}},

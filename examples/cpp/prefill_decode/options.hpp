@@ -33,6 +33,7 @@ struct Options {
   std::string announce;  // file
   std::string report;    // file
   std::chrono::seconds patience{30};
+  std::uint64_t parent = 0;  // process id; 0: none
 };
 
 // The command line is wrong; what() says how.
