@@ -1,11 +1,11 @@
-// What a C++ consumer builds: the wrapper's headers are found, compile and link.
+// What a C++ consumer builds: the wrapper's headers are found, compile, link, and an engine answers.
 #include <iostream>
 
 #include <mooncake/mooncake.hpp>
 
 int main() {
-  mc_engine_options_t options = mc_engine_options_default();
+  mooncake::EngineOptions options;
   options.bind_address = "127.0.0.1";
   mooncake::Engine engine(options);
-  std::cout << "mooncake " << mc_version() << '\n';
+  std::cout << "mooncake " << mc_version() << " at " << engine.info().address << '\n';
 }
