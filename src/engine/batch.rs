@@ -136,7 +136,7 @@ pub struct Batch {
     pub tasks: Vec<Task>,
     pub slices: Vec<Slice>,
     pub legs: Vec<Leg>,
-    /// Local regions in use: until it is done, or for a prepared batch until it is released.
+    /// Local regions that it uses: held while it runs, and until it runs for the first time.
     pub holds: Vec<Arc<Region>>,
     pub is_prepared: bool,
     pub bytes: u64,
@@ -231,11 +231,9 @@ impl Batch {
         {
             bail!(Busy, "batch {:#x} is still under way", self.id.load(Ordering::Relaxed));
         }
-        if let Some(cq) = &self.cq {
-            if let Err(error) = cq.promise(self.completion_count()) {
-                self.phase.store(phase, Ordering::Release);
-                return Err(error);
-            }
+        if let Err(error) = self.hold_regions().and_then(|()| self.promise_completions()) {
+            self.phase.store(phase, Ordering::Release);
+            return Err(error);
         }
         // Slices of an earlier post end with an odd state of an earlier epoch: what is said about them is ignored.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1) & (u32::MAX >> 1);
@@ -262,6 +260,25 @@ impl Batch {
         self.stop.store(0, Ordering::Relaxed);
         self.epoch.store(epoch, Ordering::SeqCst);
         Ok(epoch)
+    }
+
+    /// A one-shot batch holds its regions since it was planned.
+    fn hold_regions(&self) -> Result<()> {
+        if !self.is_prepared {
+            return Ok(());
+        }
+        let Some(gone) = self.holds.iter().position(|region| !region.hold()) else { return Ok(()) };
+        self.holds[..gone].iter().for_each(|region| region.release());
+        bail!(AddressNotRegistered, "the local region at {:#x} was unregistered", self.holds[gone].mem.address());
+    }
+
+    fn promise_completions(&self) -> Result<()> {
+        let Some(cq) = &self.cq else { return Ok(()) };
+        cq.promise(self.completion_count()).inspect_err(|_| {
+            if self.is_prepared {
+                self.release_holds();
+            }
+        })
     }
 
     /// Everything was handed to a path.
@@ -412,9 +429,7 @@ impl Batch {
 
     fn conclude(&self) {
         let engine = self.engine.upgrade();
-        if !self.is_prepared {
-            self.release_holds();
-        }
+        self.release_holds();
         let info = self.info();
         let once = self.complete_once.then(|| Completion {
             user_data: self.user_data,
@@ -447,8 +462,8 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // A one-shot batch let go when it was done; one that was never started did not.
-        if self.is_prepared || self.phase.load(Ordering::Acquire) == IDLE {
+        // A batch lets go when it is done; a one-shot batch that was never started did not.
+        if !self.is_prepared && self.phase.load(Ordering::Acquire) == IDLE {
             self.release_holds();
         }
     }

@@ -9,7 +9,7 @@ use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, T
 use super::cq::Completion;
 use super::plan::cut;
 use super::segment::Segment;
-use crate::bail;
+use crate::{bail, fail};
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::clock;
@@ -38,6 +38,8 @@ impl Engine {
         options: BatchOptions,
     ) -> Result<u64> {
         let batch = self.make_batch(requests, options, true)?;
+        // Each post takes hold of its regions anew.
+        batch.release_holds();
         self.add_batch(&batch)
     }
 
@@ -66,7 +68,10 @@ impl Engine {
         is_prepared: bool,
     ) -> Result<Arc<Batch>> {
         let cq = if options.cq == 0 { None } else { Some(self.queue(options.cq)?) };
-        let parts = self.plan(requests)?;
+        let parts = self.plan(requests).map_err(|error| {
+            // An engine that ends forgets its memory first: whatever is missing, that is why.
+            if self.is_closed() { fail!(InvalidHandle, "the engine is being destroyed") } else { error }
+        })?;
         let plan = Planned(Some(parts));
         let notify = match &options.notify {
             None => None,

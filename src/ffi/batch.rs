@@ -254,7 +254,8 @@ pub unsafe extern "C" fn mc_batch_submit(
 /// @param count  at least 1
 /// @param options  as in mc_batch_submit(); the deadline counts from each post
 /// @param[out] out_batch  the batch; start it with mc_batch_post(), end it with mc_batch_release()
-/// Memory: the local regions are in use until the batch is released.
+/// Memory: the local regions are in use while the batch runs; they may be unregistered between two posts, and then the
+/// next post fails.
 /// Errors: as mc_batch_submit().
 /// Since: 0.1
 #[unsafe(no_mangle)]
@@ -283,7 +284,7 @@ pub unsafe extern "C" fn mc_batch_prepare(
 /// @param engine  the engine
 /// @param batch  from mc_batch_prepare()
 /// Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (not prepared), MC_ERR_BUSY (still under way),
-/// MC_ERR_EXHAUSTED (too much under way, or the queue could overflow).
+/// MC_ERR_ADDRESS_NOT_REGISTERED (a local region was unregistered since it was prepared), MC_ERR_EXHAUSTED (too much under way, or the queue could overflow).
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub extern "C" fn mc_batch_post(engine: *mut mc_engine_t, batch: mc_batch_t) -> mc_status_t {

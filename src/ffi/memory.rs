@@ -163,12 +163,13 @@ pub unsafe extern "C" fn mc_memory_register_batch(
             )
         };
         let ranges: Vec<(usize, usize)> = spans.iter().map(|span| (span.address as usize, span.length)).collect();
+        // SAFETY: writable by the rules in mooncake.h.
+        let statuses = unsafe { optional_slice_mut(out_statuses, count)? };
         let results = engine.register_memory_batch(&ranges, &options);
         for (slot, result) in out.iter_mut().zip(&results) {
             *slot = *result.as_ref().unwrap_or(&0);
         }
-        // SAFETY: writable by the rules in mooncake.h.
-        unsafe { spread(results.into_iter().map(|result| result.map(|_| ())), out_statuses, count) }
+        spread(results.into_iter().map(|result| result.map(|_| ())), statuses)
     })
 }
 
@@ -215,13 +216,11 @@ pub unsafe extern "C" fn mc_memory_unregister_batch(
         let engine = engine_of(engine)?;
         at_least_one(count)?;
         check_flags(flags, MC_MEMORY_FLAG_NO_WAIT, "flags")?;
-        // SAFETY: readable by the rules in mooncake.h.
-        let regions = unsafe { slice(regions, count, "regions")? };
+        // SAFETY: readable and writable by the rules in mooncake.h.
+        let (regions, statuses) =
+            unsafe { (slice(regions, count, "regions")?, optional_slice_mut(out_statuses, count)?) };
         let wait = flags & MC_MEMORY_FLAG_NO_WAIT == 0;
-        let results: Vec<Result<()>> =
-            regions.iter().map(|region| engine.unregister_memory(*region, wait)).collect();
-        // SAFETY: writable by the rules in mooncake.h.
-        unsafe { spread(results.into_iter(), out_statuses, count) }
+        spread(regions.iter().map(|region| engine.unregister_memory(*region, wait)), statuses)
     })
 }
 
@@ -322,21 +321,18 @@ pub fn at_least_one(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Writes one status per item and returns the first failure.
+/// An output array that the caller may leave out.
 ///
 /// # Safety
-/// `out_statuses` is NULL or writable for `count` items.
-unsafe fn spread(
-    results: impl Iterator<Item = Result<()>>,
-    out_statuses: *mut mc_status_t,
-    count: usize,
-) -> Result<()> {
-    let statuses = if out_statuses.is_null() {
-        &mut [][..]
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { slice_mut(out_statuses, count, "out_statuses")? }
-    };
+/// `pointer` is NULL or writable for `count` items during the call.
+unsafe fn optional_slice_mut<'a>(pointer: *mut mc_status_t, count: usize) -> Result<&'a mut [mc_status_t]> {
+    let count = if pointer.is_null() { 0 } else { count };
+    // SAFETY: the caller's promise.
+    unsafe { slice_mut(pointer, count, "out_statuses") }
+}
+
+/// Writes one status per item and returns the first failure.
+fn spread(results: impl Iterator<Item = Result<()>>, statuses: &mut [mc_status_t]) -> Result<()> {
     let mut first = Ok(());
     for (index, result) in results.enumerate() {
         if let Some(slot) = statuses.get_mut(index) {

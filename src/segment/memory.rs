@@ -100,9 +100,13 @@ impl Region {
         Some(Entered(self))
     }
 
-    /// Keeps the registration while a batch of this engine uses the range.
-    pub fn hold(&self) {
-        self.holds.fetch_add(1, Ordering::AcqRel);
+    /// Keeps the registration while a batch of this engine uses the range; false once it is being unregistered.
+    pub fn hold(&self) -> bool {
+        if self.holds.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
+            self.release();
+            return false;
+        }
+        true
     }
 
     pub fn release(&self) {
@@ -123,12 +127,21 @@ impl Region {
         }
     }
 
-    fn unfence(&self) {
+    fn reopen(&self) {
         self.gate.fetch_and(!CLOSED, Ordering::AcqRel);
+        self.holds.fetch_and(!CLOSED, Ordering::AcqRel);
+    }
+
+    /// Lets no further batch hold the region. Unless `wait`, only when none does: false otherwise.
+    fn refuse_batches(&self, wait: bool) -> bool {
+        if wait {
+            self.holds.fetch_or(CLOSED, Ordering::AcqRel);
+            return true;
+        }
+        self.holds.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     fn wait_for_batches(&self) {
-        self.holds.fetch_or(CLOSED, Ordering::AcqRel);
         loop {
             let now = self.holds.load(Ordering::Acquire);
             if now & !CLOSED == 0 {
@@ -276,7 +289,7 @@ impl MemoryTable {
                 registration.references -= 1;
                 return Ok(());
             }
-            if !wait && region.use_count() > 0 {
+            if !region.refuse_batches(wait) {
                 bail!(Busy, "{} batches use the region at {:#x}", region.use_count(), region.mem.address());
             }
             table.take(id)?;
@@ -285,7 +298,7 @@ impl MemoryTable {
         self.version.fetch_add(1, Ordering::AcqRel);
         let fenced = self.fence_off(&region, if wait { FENCE_PATIENCE } else { Duration::ZERO });
         if let Err(error) = fenced {
-            region.unfence();
+            region.reopen();
             self.put_back(id, region);
             return Err(error);
         }
@@ -352,7 +365,7 @@ impl MemoryTable {
                 "no registered region holds the local {length} bytes at {address:#x}: register the whole range first"
             );
         };
-        // Under the lock: an unregistration that comes next sees the hold.
+        // Under the lock, where no unregistration has begun: one that comes next sees the hold.
         region.hold();
         Ok(region.clone())
     }
