@@ -191,7 +191,9 @@ mod tests {
         }
     }
 
-    fn recorder() -> (Box<dyn Sink>, mpsc::Receiver<(u32, String, String)>, mpsc::Receiver<()>) {
+    type Lines = mpsc::Receiver<(u32, String, String)>;
+
+    fn recorder() -> (Box<dyn Sink>, Lines, mpsc::Receiver<()>) {
         let (lines, lines_seen) = mpsc::channel();
         let (dropped, dropped_seen) = mpsc::channel();
         (Box::new(Recorder { lines, dropped }), lines_seen, dropped_seen)

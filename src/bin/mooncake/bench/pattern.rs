@@ -122,9 +122,13 @@ mod tests {
         transfer(&case, &source, &mut destination, 1, 0);
         assert_eq!(verify(Mem::of(&destination), &case, &[1, 1]), Ok(()));
         assert!(
-            verify(Mem::of(&destination), &case, &[2, 1]).unwrap_err().contains("was transferred is wrong")
+            verify(Mem::of(&destination), &case, &[2, 1])
+                .expect_err("a wrong byte")
+                .contains("was transferred is wrong")
         );
-        assert!(verify(Mem::of(&destination), &case, &[1, 0]).unwrap_err().contains("nobody asked"));
+        assert!(
+            verify(Mem::of(&destination), &case, &[1, 0]).expect_err("a wrong byte").contains("nobody asked")
+        );
     }
 
     #[test]
@@ -133,7 +137,7 @@ mod tests {
         transfer(&case, &source, &mut destination, 0, 0);
         let (_, at) = Walk::new(&case, 0).blocks(0).nth(1).expect("a batch of three");
         destination[at + 99] ^= 1;
-        let told = verify(Mem::of(&destination), &case, &[1, 0]).unwrap_err();
+        let told = verify(Mem::of(&destination), &case, &[1, 0]).expect_err("a wrong byte");
         assert!(told.contains(&format!("1 of 100 bytes differ, the first at offset {}", at + 99)), "{told}");
     }
 }

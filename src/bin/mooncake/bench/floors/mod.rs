@@ -94,7 +94,8 @@ pub struct Servers {
 
 impl Servers {
     pub fn join(self) -> Result<(), String> {
-        let ends = self.threads.into_iter().map(|thread| thread.join());
-        ends.map(|end| end.map_err(|_| "a thread that serves a floor panicked".to_owned())?).collect()
+        let ends: Vec<_> = self.threads.into_iter().map(|thread| thread.join()).collect();
+        ends.into_iter()
+            .try_for_each(|end| end.map_err(|_| "a thread that serves a floor panicked".to_owned())?)
     }
 }

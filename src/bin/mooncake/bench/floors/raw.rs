@@ -47,7 +47,7 @@ impl Mapped {
 
     /// A number that both processes see, at a multiple of 8 bytes.
     pub fn number(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset % 8 == 0 && offset + 8 <= self.length, "number outside of its mapping");
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length, "number outside of its mapping");
         // SAFETY: inside the mapping, aligned, and only ever used as an atomic.
         unsafe { &*((self.address + offset) as *const AtomicU64) }
     }
@@ -120,9 +120,11 @@ impl Pieces {
         while !rest.is_empty() {
             let count = rest.len().min(PIECES_MAX) as libc::c_int;
             // SAFETY: the pieces are mapped, and writable where they are received into.
-            let moved = match way {
-                Way::Send => unsafe { libc::writev(socket.as_raw_fd(), rest.as_ptr(), count) },
-                Way::Receive => unsafe { libc::readv(socket.as_raw_fd(), rest.as_ptr(), count) },
+            let moved = unsafe {
+                match way {
+                    Way::Send => libc::writev(socket.as_raw_fd(), rest.as_ptr(), count),
+                    Way::Receive => libc::readv(socket.as_raw_fd(), rest.as_ptr(), count),
+                }
             };
             match moved {
                 0 if is_first => return Ok(false),

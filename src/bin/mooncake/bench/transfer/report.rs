@@ -21,7 +21,7 @@ pub struct Row<'a> {
 
 pub fn print_head() {
     println!(
-        "{:>11} {:>6} {:>3} {:<5} {:<13} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  {}",
+        "{:>11} {:>6} {:>3} {:<5} {:<13} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  Bytes here / there, or ratio to it",
         "BlkSize (B)",
         "Batch",
         "Thr",
@@ -37,7 +37,6 @@ pub fn print_head() {
         "GiB/s",
         "kop/s",
         "CPU s/GiB",
-        "Bytes here / there, or ratio to it"
     );
 }
 
