@@ -74,10 +74,10 @@ typedef struct row_t {
       WRITING(function, size_zero, MC_ERR_BUFFER_TOO_SMALL), WRITING(function, size_one, MC_ERR_BUFFER_TOO_SMALL), \
       OUT2_ROWS(function)
 
-#define MEMORY_OPTION_ROWS(function)                                                                              \
-  OPTIONS_ROWS(function), BAD(function, options_flags_unknown), BAD(function, options_flag_next),                 \
-      BAD(function, options_reserved), BAD(function, memory_flags_exclusive), BAD(function, memory_flag_no_wait), \
-      BAD(function, location_no_utf8), BAD(function, location_too_long)
+#define MEMORY_OPTION_ROWS(function)                                                              \
+  OPTIONS_ROWS(function), BAD(function, options_flags_unknown), BAD(function, options_flag_next), \
+      BAD(function, options_reserved), BAD(function, memory_flags_exclusive),                     \
+      BAD(function, memory_flag_no_wait), \ BAD(function, location_no_utf8)
 
 #define BATCH_ROWS(function)                                                                                         \
   ID_ROWS(function, MC_ERR_INVALID_HANDLE, false), OPTIONS_ROWS(function), OUT_ROWS(function), ARRAY_ROWS(function), \
@@ -148,6 +148,7 @@ static const row_t ROWS[] = {
     BAD(memory_register, length_zero),
     BAD(memory_register, length_wraps),
     BAD(memory_register, memory_flag_huge),
+    BAD(memory_register, location_too_long),
     ENGINE_ROWS(memory_register_batch, MC_ERR_INVALID_HANDLE),
     MEMORY_OPTION_ROWS(memory_register_batch),
     OUT_ROWS(memory_register_batch),
@@ -158,6 +159,7 @@ static const row_t ROWS[] = {
     BAD(memory_register_batch, out2_unaligned),
     ROW(memory_register_batch, spans_overlap, MC_OK),
     WRITING(memory_register_batch, span_empty, MC_ERR_INVALID_ARGUMENT),
+    WRITING(memory_register_batch, location_too_long, MC_ERR_INVALID_ARGUMENT),
     WRITING(memory_register_batch, span_null, MC_ERR_INVALID_ARGUMENT),
     ROW(memory_register_batch, out_both_one, ANY),
     ID_ROWS(memory_unregister, MC_ERR_INVALID_HANDLE, false),
@@ -176,6 +178,7 @@ static const row_t ROWS[] = {
     OUT_ROWS(memory_allocate),
     OUT2_ROWS(memory_allocate),
     BAD(memory_allocate, length_zero),
+    BAD(memory_allocate, location_too_long),
     BAD(memory_allocate, length_wraps),
     ID_ROWS(memory_free, MC_ERR_INVALID_HANDLE, false),
     BAD(memory_free, flags_unknown),

@@ -9,6 +9,7 @@ enum { ROOM = 4096 };
 /* Ids of one engine. */
 typedef struct ids_t {
   mc_region_t region, allocated;
+  mc_region_t held; /* by the batch */
   mc_segment_t segment;
   mc_batch_t batch; /* prepared, posted and done */
   mc_cq_t cq;
@@ -44,23 +45,18 @@ typedef struct arguments_t {
   uint64_t out_room[8192], out2_room[64]; /* larger than any output */
 } arguments_t;
 
-static inline void use_once(mc_engine_t *engine, uint8_t *memory, mc_region_t region, ids_t *ids) {
+static inline void make_ids(mc_engine_t *engine, uint8_t *memory, const char *address, ids_t *ids) {
   mc_request_t request =
       request_of(MC_OPCODE_WRITE, local_segment(engine), (uint64_t)(uintptr_t)memory + ROOM / 2, memory, 64);
-  ids->region = region;
+  void *allocated = NULL;
+  ids->held = registered(engine, memory, ROOM);
+  ids->region = registered(engine, memory + ROOM, ROOM);
+  CHECK_OK(mc_segment_open(engine, address, -1, &ids->segment));
+  CHECK_OK(mc_memory_allocate(engine, ROOM, NULL, &allocated, &ids->allocated));
   CHECK_OK(mc_cq_create(engine, NULL, &ids->cq));
   CHECK_OK(mc_batch_prepare(engine, &request, 1, NULL, &ids->batch));
   CHECK_OK(mc_batch_post(engine, ids->batch));
   CHECK_OK(mc_batch_wait(engine, ids->batch, -1, NULL));
-}
-
-static inline void make_ids(mc_engine_t *engine, uint8_t *memory, const char *address, ids_t *ids) {
-  void *allocated = NULL;
-  mc_region_t region = 0;
-  CHECK_OK(mc_memory_register(engine, memory, ROOM, NULL, &region));
-  CHECK_OK(mc_segment_open(engine, address, -1, &ids->segment));
-  CHECK_OK(mc_memory_allocate(engine, ROOM, NULL, &allocated, &ids->allocated));
-  use_once(engine, memory, region, ids);
 }
 
 static inline void end_ids(mc_engine_t *engine, const ids_t *ids) {
@@ -69,12 +65,13 @@ static inline void end_ids(mc_engine_t *engine, const ids_t *ids) {
   CHECK_OK(mc_segment_close(engine, ids->segment));
   CHECK_OK(mc_memory_free(engine, ids->allocated, 0));
   CHECK_OK(mc_memory_unregister(engine, ids->region, 0));
+  CHECK_OK(mc_memory_unregister(engine, ids->held, 0));
 }
 
 static inline void make_world(world_t *world) {
   mc_engine_info_t info;
   memset(world, 0, sizeof *world);
-  world->memory = pages(ROOM);
+  world->memory = pages(2 * ROOM);
   world->older = engine_with("local");
   CHECK_OK(mc_engine_destroy(world->older));
   world->engine = engine_with("local");
@@ -95,7 +92,7 @@ static inline void make_world(world_t *world) {
 static inline void end_world(world_t *world) {
   mc_engine_destroy(world->engine);
   CHECK_OK(mc_engine_destroy(world->other));
-  munmap(world->memory, ROOM);
+  munmap(world->memory, 2 * ROOM);
 }
 
 static inline void make_arguments(arguments_t *a, const world_t *world) {
