@@ -95,6 +95,8 @@ pub struct Lane {
     /// The worker is told of bytes that arrive; not while a waiting thread receives them itself.
     is_armed: AtomicBool,
     led_ns: AtomicU64,
+    /// When last a thread found another one receiving: then the worker serves both better.
+    contended_ns: AtomicU64,
     heard_ns: AtomicU64,
     me: Weak<Lane>,
 }
@@ -132,6 +134,7 @@ impl Lane {
             is_dead: AtomicBool::new(false),
             is_armed: AtomicBool::new(true),
             led_ns: AtomicU64::new(0),
+            contended_ns: AtomicU64::new(0),
             heard_ns: AtomicU64::new(clock::now_ns()),
             me: me.clone(),
         });
@@ -273,11 +276,25 @@ impl Lane {
         if self.unanswered() == 0 || self.is_dead() {
             return Ok(false);
         }
-        let Some(mut receiver) = self.receiver.try_lock() else { return Ok(false) };
+        let now = clock::now_ns();
+        if now.saturating_sub(self.contended_ns.load(Ordering::Relaxed)) < CONTENDED_NS {
+            return Ok(false);
+        }
+        let Some(mut receiver) = self.receiver.try_lock() else {
+            // The worker may hold it for a moment, too; a leader leaves it disarmed.
+            if !self.is_armed.load(Ordering::Acquire) {
+                self.contended_ns.store(now, Ordering::Relaxed);
+            }
+            return Ok(false);
+        };
         self.arm(false);
         let result = self.lead_locked(&mut receiver, is_done, until_ns);
         drop(receiver);
         self.led_ns.store(clock::now_ns(), Ordering::Relaxed);
+        if self.unanswered() > 0 && until_ns > now {
+            // Answers of other threads are still to come, and those sleep.
+            self.arm(true);
+        }
         result.map(|()| true)
     }
 
@@ -463,6 +480,8 @@ impl Lane {
     }
 }
 
+/// Threads that met on a lane leave it to the worker for this long.
+const CONTENDED_NS: u64 = 2_000_000;
 /// A lane that waiting threads left with answers to come is looked after again after this time,
 const UNDRIVEN_NS: u64 = 4_000_000;
 /// and one that nobody used, after this.

@@ -67,6 +67,14 @@ struct Call {
     is_sent: bool,
 }
 
+thread_local! {
+    /// Counts the threads that submit, so that neighbours use different lanes.
+    static THREAD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
 type Lanes = Arc<Vec<Arc<Lane>>>;
 
 pub struct Link {
@@ -85,7 +93,6 @@ pub struct Link {
     calls: Mutex<HashMap<u64, Call>>,
     next_call: AtomicU64,
     has_pinged: AtomicBool,
-    next_lane: AtomicUsize,
     me: Weak<Link>,
 }
 
@@ -118,7 +125,6 @@ impl Link {
             calls: Mutex::default(),
             next_call: AtomicU64::new(1),
             has_pinged: AtomicBool::new(false),
-            next_lane: AtomicUsize::new(0),
             me: me.clone(),
         });
         link.node.links.lock().push(Arc::downgrade(&link));
@@ -613,10 +619,14 @@ impl Link {
         }
     }
 
-    /// The lane for a small batch: one with nothing under way, else the next in turn.
+    /// The lane for a small batch: the calling thread's own, or another one while that is busy and the other idle.
     fn pick(&self, lanes: &[Arc<Lane>]) -> usize {
-        let idle = lanes.iter().position(|lane| lane.is_ready() && lane.unanswered() == 0);
-        idle.unwrap_or_else(|| self.next_lane.fetch_add(1, Ordering::Relaxed) % lanes.len())
+        let own = THREAD.with(|number| *number) % lanes.len();
+        let is_idle = |lane: &Arc<Lane>| lane.is_ready() && lane.unanswered() == 0;
+        if is_idle(&lanes[own]) {
+            return own;
+        }
+        lanes.iter().position(is_idle).unwrap_or(own)
     }
 
     /// The peer refused a slice.
