@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
 
 use super::memory::Mem;
 
@@ -21,14 +22,39 @@ impl Mapping {
     /// Maps `length` bytes of a file, shared, and makes every page present (a hugetlb page that is missing would be a
     /// SIGBUS later).
     pub fn of_file(file: &OwnedFd, length: usize, writable: bool) -> io::Result<Mapping> {
+        Mapping::new(file, length, writable, libc::MAP_POPULATE)
+    }
+
+    /// As `of_file`, for a file whose pages are all allocated: they are mapped when they are touched, or by `populate`.
+    pub fn of_file_lazily(file: &OwnedFd, length: usize, writable: bool) -> io::Result<Mapping> {
+        Mapping::new(file, length, writable, 0)
+    }
+
+    fn new(file: &OwnedFd, length: usize, writable: bool, flags: libc::c_int) -> io::Result<Mapping> {
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-        let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
+        let flags = libc::MAP_SHARED | flags;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let address = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         Ok(Mapping { address: address as usize, length })
+    }
+
+    /// Maps the pages of a part now. Only for speed: what is refused is mapped when it is touched.
+    pub fn populate(&self, offset: usize, length: usize, writable: bool) {
+        let part = self.mem().part(offset, length);
+        let advice = if writable { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+        // SAFETY: the part lies in the mapping, and its content stays.
+        unsafe { libc::madvise(part.address() as *mut _, part.len(), advice) };
+    }
+
+    /// A word of a mapping that other processes change, too.
+    pub fn word(&self, offset: usize) -> &AtomicU64 {
+        let part = self.mem().part(offset, size_of::<AtomicU64>());
+        assert!(part.address().is_multiple_of(align_of::<AtomicU64>()), "a word that is not aligned");
+        // SAFETY: mapped as long as `self`, inside, aligned, and never accessed but as an atomic.
+        unsafe { &*(part.address() as *const AtomicU64) }
     }
 
     pub fn mem(&self) -> Mem {
@@ -88,15 +114,15 @@ pub fn is_sealed(file: &OwnedFd) -> bool {
     seals >= 0 && seals & SEALS == SEALS
 }
 
-/// Size of a file in bytes.
-pub fn size_of_file(file: &OwnedFd) -> io::Result<usize> {
+/// Size of a file in bytes, and how many of them have memory.
+pub fn size_of_file(file: &OwnedFd) -> io::Result<(usize, usize)> {
     // SAFETY: zeros are a valid stat buffer.
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the buffer is writable.
     if unsafe { libc::fstat(file.as_raw_fd(), &mut status) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(status.st_size as usize)
+    Ok((status.st_size as usize, status.st_blocks as usize * 512))
 }
 
 /// Bytes that this process can still have: what the host says is available, and what its control group leaves. Asking for
