@@ -9,11 +9,11 @@ use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, T
 use super::cq::Completion;
 use super::plan::cut;
 use super::segment::Segment;
-use crate::{bail, fail};
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::clock;
 use crate::transport::{Path, Slice};
+use crate::{bail, fail};
 
 impl Engine {
     /// Starts a batch.
