@@ -47,7 +47,8 @@ func ask[T any](ctx context.Context, question func(timeoutMs int64) (T, *capi.Fa
 	}
 	timeoutMs := int64(noTimeout)
 	if deadline, ok := ctx.Deadline(); ok {
-		timeoutMs = milliseconds(time.Until(deadline))
+		// A little more than the context has, so that it is the context that ends the call.
+		timeoutMs = milliseconds(time.Until(deadline) + glance)
 	}
 	type answered struct {
 		answer  T
@@ -60,9 +61,6 @@ func ask[T any](ctx context.Context, question func(timeoutMs int64) (T, *capi.Fa
 	}()
 	select {
 	case got := <-answers:
-		if got.failure != nil && ctx.Err() != nil {
-			return none, ctx.Err()
-		}
 		return got.answer, asError(got.failure)
 	case <-ctx.Done():
 		go func() {
