@@ -74,10 +74,10 @@ typedef struct row_t {
       WRITING(function, size_zero, MC_ERR_BUFFER_TOO_SMALL), WRITING(function, size_one, MC_ERR_BUFFER_TOO_SMALL), \
       OUT2_ROWS(function)
 
-#define MEMORY_OPTION_ROWS(function)                                                              \
-  OPTIONS_ROWS(function), BAD(function, options_flags_unknown), BAD(function, options_flag_next), \
-      BAD(function, options_reserved), BAD(function, memory_flags_exclusive),                     \
-      BAD(function, memory_flag_no_wait), \ BAD(function, location_no_utf8)
+#define MEMORY_OPTION_ROWS(function)                                                                              \
+  OPTIONS_ROWS(function), BAD(function, options_flags_unknown), BAD(function, options_flag_next),                 \
+      BAD(function, options_reserved), BAD(function, memory_flags_exclusive), BAD(function, memory_flag_no_wait), \
+      BAD(function, location_no_utf8)
 
 #define BATCH_ROWS(function)                                                                                         \
   ID_ROWS(function, MC_ERR_INVALID_HANDLE, false), OPTIONS_ROWS(function), OUT_ROWS(function), ARRAY_ROWS(function), \
