@@ -13,7 +13,7 @@ ip netns exec "$name" nft -f - <<'RULES' || skip "nftables cannot reset connecti
 table inet resets {
   chain output {
     type filter hook output priority 0;
-    tcp flags & (syn | rst) == 0 tcp length > 100 numgen random mod 3000 == 0 reject with tcp reset
+    tcp flags & (syn | rst) == 0 meta length > 100 numgen random mod 3000 == 0 reject with tcp reset
   }
 }
 RULES
