@@ -79,6 +79,16 @@ impl Copies {
             waiting.push_back((path.clone(), chunk));
         }
         drop(waiting);
+        self.wake(engine);
+    }
+
+    /// Hands a run to whoever has time.
+    pub fn resume(&self, engine: &Arc<Engine>, path: Arc<dyn Path>, run: Run) {
+        self.waiting.lock().push_back((path, run));
+        self.wake(engine);
+    }
+
+    fn wake(&self, engine: &Arc<Engine>) {
         for worker in 0..engine.reactor.worker_count() {
             let engine = engine.clone();
             engine.clone().reactor.run(worker, Box::new(move || while engine.copies.help() {}));

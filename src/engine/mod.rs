@@ -5,6 +5,7 @@ pub mod cq;
 pub mod dispatch;
 mod memory;
 mod messages;
+mod neighbour;
 pub mod notify;
 pub mod peer;
 pub mod plan;
@@ -31,7 +32,8 @@ use crate::segment::memory::MemoryTable;
 use crate::sys::clock;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::{Metrics, Stats};
-use crate::transport::tcp::{Node, Server};
+use crate::transport::shm::Host;
+use crate::transport::tcp::{Node, Server, ShmOffer, ShmSource};
 
 use batch::{Batch, BatchInfo};
 use cq::Cq;
@@ -56,6 +58,7 @@ pub struct Engine {
     pub copies: Copies,
     node: Arc<Node>,
     server: Option<Arc<Server>>,
+    host: Arc<Host>,
     backend: Option<Arc<dyn MetadataBackend>>,
     batches: RwLock<Slab<Arc<Batch>>>,
     segments: RwLock<Slab<Arc<Segment>>>,
@@ -99,6 +102,8 @@ impl Engine {
         let id = EngineId::random();
         let inbox = Arc::new(Inbox::default());
         let node = Node::new(&config, id, memory.clone(), metrics.clone(), reactor.clone(), inbox.clone());
+        let host = Host::start(id, memory.clone(), metrics.clone(), reactor.clone());
+        node.set_shm(offer_of(&host));
         let server = if config.listen { Some(Server::start(&config, node.clone())?) } else { None };
         let engine = Arc::new_cyclic(|me: &Weak<Engine>| Engine {
             id,
@@ -109,6 +114,7 @@ impl Engine {
             copies: Copies::default(),
             node,
             server,
+            host,
             backend,
             batches: RwLock::new(Slab::new("batch", tag, MAX_BATCHES)),
             segments: RwLock::new(Slab::new("segment", tag, MAX_SEGMENTS)),
@@ -172,6 +178,7 @@ impl Engine {
             peer.close();
         }
         self.memory.close();
+        self.host.close();
         self.inbox.close();
         for queue in self.queues.write().drain() {
             queue.close();
@@ -238,6 +245,7 @@ impl Engine {
     }
 
     pub fn stats(&self) -> Stats {
+        self.host.collect();
         let mut stats = self.metrics.snapshot();
         stats.wakeup_count = self.reactor.wakeups();
         stats
@@ -247,6 +255,7 @@ impl Engine {
         if !self.config.metrics {
             bail!(InvalidState, "metrics are switched off for this engine");
         }
+        self.host.collect();
         Ok(self.metrics.prometheus(&self.config.name))
     }
 
@@ -272,6 +281,18 @@ impl Engine {
         let peer = Peer::in_process(self.config.name.clone(), me, me);
         Arc::new(Segment { peer, view: View::Whole })
     }
+}
+
+/// Tells where processes of this host find a better way, as soon as somebody asks.
+fn offer_of(host: &Arc<Host>) -> ShmSource {
+    let host = Arc::downgrade(host);
+    Box::new(move || match host.upgrade()?.offer() {
+        Ok(offer) => Some(ShmOffer { socket: offer.socket, token: offer.token.to_vec() }),
+        Err(error) => {
+            tracing::warn!("processes of this host must use the network: {error}");
+            None
+        }
+    })
 }
 
 impl Drop for Engine {

@@ -8,10 +8,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Engine;
 use super::dispatch;
+use super::neighbour::{Neighbour, OPENING_NS};
 use crate::error::{Code, Error, Result};
 use crate::segment::descriptor::{Descriptor, EngineId, SegmentRecord};
 use crate::sys::clock;
 use crate::transport::local::LocalPath;
+use crate::transport::shm::{Attachment, Events};
 use crate::transport::tcp::{Greeting, Link, LinkEvents, ShmOffer};
 use crate::transport::{Outcome, Owner, Path, Run, same_owner};
 use crate::{bail, fail};
@@ -50,8 +52,10 @@ pub struct Peer {
     /// None: the peer is in this process and was found there.
     link: Option<Arc<Link>>,
     known: RwLock<Knowledge>,
+    neighbour: Neighbour,
     parked: Mutex<Vec<Parked>>,
     pub open_segments: AtomicUsize,
+    me: Weak<Peer>,
 }
 
 /// What is known of a peer, for callers.
@@ -71,8 +75,10 @@ impl Peer {
             engine: Arc::downgrade(engine),
             link: Some(link(me.clone() as Weak<dyn LinkEvents>)),
             known: RwLock::default(),
+            neighbour: Neighbour::default(),
             parked: Mutex::default(),
             open_segments: AtomicUsize::new(0),
+            me: me.clone(),
         })
     }
 
@@ -83,8 +89,10 @@ impl Peer {
             engine: Arc::downgrade(engine),
             link: None,
             known: RwLock::default(),
+            neighbour: Neighbour::default(),
             parked: Mutex::default(),
             open_segments: AtomicUsize::new(0),
+            me: Weak::new(),
         };
         peer.learn_local(engine, target);
         Arc::new(peer)
@@ -148,11 +156,13 @@ impl Peer {
     /// The path for a region, in the order of preference.
     pub fn path_for(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
         let engine = self.engine.upgrade()?;
-        let known = self.known.read();
-        if let (Some(local), true) = (&known.local, engine.config.transports.local) {
+        if let (Some(local), true) = (&self.known.read().local, engine.config.transports.local) {
             return Some(local.clone());
         }
-        let _ = is_mappable;
+        self.neighbour.path(is_mappable).or_else(|| self.network(&engine))
+    }
+
+    fn network(&self, engine: &Engine) -> Option<Arc<dyn Path>> {
         match &self.link {
             Some(link) if engine.config.transports.tcp => Some(link.clone()),
             _ => None,
@@ -161,6 +171,13 @@ impl Peer {
 
     /// Sends a run on its way, or parks it until enough is known.
     pub fn route(&self, run: Run, view: &View, is_last_try: bool) {
+        if self.neighbour.is_opening() {
+            return self.park_until_opened(run, view, is_last_try);
+        }
+        self.send_resolved(run, view, is_last_try, |run, is_mappable| self.send(run, self.path_for(is_mappable)));
+    }
+
+    fn send_resolved(&self, run: Run, view: &View, is_last_try: bool, send: impl Fn(Run, bool)) {
         let known = self.known.read();
         if known.local.is_some() {
             drop(known);
@@ -179,8 +196,7 @@ impl Peer {
             }
         };
         drop(known);
-        let missing = dispatch::resolve(&run, &shown, |run, is_mappable| self.send(run, is_mappable));
-        for run in missing {
+        for run in dispatch::resolve(&run, &shown, send) {
             if matches!(view, View::Blob(..)) || is_last_try {
                 self.fail_unknown(&run);
             } else {
@@ -194,7 +210,9 @@ impl Peer {
             return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} was destroyed", self.label));
         };
         let regions = match view {
-            View::Whole if dispatch::resolve_local(&run, &target.memory) => return self.send(run, false),
+            View::Whole if dispatch::resolve_local(&run, &target.memory) => {
+                return self.send(run, self.path_for(false));
+            }
             // Some range is unknown: let the others pass.
             View::Whole => local_descriptor(&target),
             View::Blob(id, regions) if *id == target.id => Ok(regions.clone()),
@@ -202,7 +220,7 @@ impl Peer {
         };
         match regions {
             Ok(regions) => {
-                for run in dispatch::resolve(&run, &regions, |run, is_mappable| self.send(run, is_mappable)) {
+                for run in dispatch::resolve(&run, &regions, |run, _| self.send(run, self.path_for(false))) {
                     self.fail_unknown(&run);
                 }
             }
@@ -210,11 +228,11 @@ impl Peer {
         }
     }
 
-    fn send(&self, run: Run, is_mappable: bool) {
+    fn send(&self, run: Run, path: Option<Arc<dyn Path>>) {
         let Some(engine) = self.engine.upgrade() else {
             return run.complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into());
         };
-        match self.path_for(is_mappable) {
+        match path {
             Some(path) => engine.copies.submit(&engine, path, run),
             None => run.complete(Outcome::Failed(Code::Unreachable), &|| {
                 format!("no allowed transport reaches {}: see the option \"transports\"", self.label)
@@ -247,6 +265,15 @@ impl Peer {
         }
     }
 
+    /// Parks a run while it is found out whether the peer is on this host.
+    fn park_until_opened(&self, run: Run, view: &View, is_last_try: bool) {
+        self.parked.lock().push(Parked { run, view: view.clone(), is_last_try });
+        // Whoever found out before the run stood here did not see it.
+        if !self.neighbour.is_opening() {
+            self.unpark();
+        }
+    }
+
     fn unpark(&self) {
         let parked = std::mem::take(&mut *self.parked.lock());
         for Parked { run, view, is_last_try } in parked {
@@ -270,7 +297,9 @@ impl Peer {
             return false;
         }
         match outcome {
-            Outcome::Reroute => self.route(run, view, false),
+            Outcome::Reroute => self.send_resolved(run, view, false, |run, _| {
+                self.send(run, self.engine.upgrade().and_then(|engine| self.network(&engine)));
+            }),
             _ => self.park(run, view, true),
         }
         true
@@ -286,15 +315,20 @@ impl Peer {
             }
             !is_mine
         });
+        if !mine.is_empty() {
+            self.neighbour.hurry();
+        }
         for run in mine {
             run.complete(Outcome::Failed(reason), &|| format!("stopped before {} was met", self.label));
         }
+        self.neighbour.give_up(owner, epoch);
         if let Some(link) = &self.link {
             link.prune(owner, epoch);
         }
     }
 
     pub fn abandon(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+        self.neighbour.give_up(owner, epoch);
         if let Some(link) = &self.link {
             link.abandon(owner, epoch);
         }
@@ -306,7 +340,12 @@ impl Peer {
             return Ok(());
         }
         match &self.link {
-            Some(link) => link.wait_met(until_ns),
+            Some(link) => {
+                link.wait_met(until_ns)?;
+                // Only so that whoever asks for the path hears of the one that will be taken.
+                self.neighbour.wait_decided(until_ns.min(clock::now_ns() + OPENING_NS));
+                Ok(())
+            }
             None => Err(fail!(Unreachable, "{} is gone", self.label)),
         }
     }
@@ -324,6 +363,7 @@ impl Peer {
         if let Some(link) = &self.link {
             link.close();
         }
+        self.neighbour.close();
         self.fail_parked(Code::Canceled, "the segment was closed");
     }
 
@@ -338,10 +378,13 @@ fn local_descriptor(target: &Engine) -> Result<Arc<Descriptor>> {
 }
 
 impl LinkEvents for Peer {
-    fn met(&self, greeting: Greeting, record: SegmentRecord, _shm: Option<ShmOffer>) -> Result<()> {
+    fn met(&self, greeting: Greeting, record: SegmentRecord, offer: Option<ShmOffer>) -> Result<()> {
         let Some(engine) = self.engine.upgrade() else { bail!(InvalidHandle, "the engine is gone") };
         let descriptor = Arc::new(Descriptor::from_record(record)?);
-        let target = super::process::find(greeting.id);
+        let id = greeting.id;
+        let target = super::process::find(id).filter(|_| engine.config.transports.local);
+        let offer = offer.filter(|_| target.is_none());
+        let offer = self.neighbour.expect(engine.config.transports, id, offer);
         let mut known = self.known.write();
         let is_new = known.greeting.as_ref().is_none_or(|old| old.id != greeting.id);
         if is_new {
@@ -355,14 +398,40 @@ impl LinkEvents for Peer {
         known.greeting = Some(greeting);
         known.descriptor = Some(descriptor);
         drop(known);
-        if let Some(target) = target.filter(|_| engine.config.transports.local) {
+        if let Some(target) = target {
             self.learn_local(&engine, &target);
         }
-        self.unpark();
+        if let Some(offer) = offer {
+            self.neighbour.open(&engine, id, &offer, self.me.clone() as Weak<dyn Events>);
+        }
+        if !self.neighbour.is_opening() {
+            self.unpark();
+        }
         Ok(())
     }
 
     fn failed(&self, error: &Error) {
         self.fail_parked(error.code, error.message());
+    }
+}
+
+impl Events for Peer {
+    fn opened(&self, id: EngineId, result: Result<Arc<Attachment>>) {
+        if let Some(engine) = self.engine.upgrade() {
+            self.neighbour.opened(id, result, engine.config.transports);
+            self.unpark();
+        }
+    }
+
+    fn resume(&self, path: Arc<dyn Path>, run: Run) {
+        match self.engine.upgrade() {
+            Some(engine) => engine.copies.resume(&engine, path, run),
+            None => run.complete(Outcome::Failed(Code::Canceled), &|| "the engine was destroyed".into()),
+        }
+    }
+
+    fn lost(&self, attachment: &Arc<Attachment>, error: &Error) {
+        tracing::info!("{} is reached over the network from here on: {error}", self.label);
+        self.neighbour.lost(attachment);
     }
 }

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::memory::{MemoryTable, Region};
+use super::memory::{MemoryTable, REMOTE_READ, Region};
 use crate::error::Result;
 use crate::{bail, fail};
 
@@ -79,7 +79,8 @@ fn record_of(region: &Region) -> RegionRecord {
         key: region.key,
         permissions: region.permissions,
         location: region.location.clone(),
-        is_mappable: region.allocation.is_some(),
+        // A mapping cannot be made write-only.
+        is_mappable: region.allocation.is_some() && region.permissions & REMOTE_READ != 0,
     }
 }
 

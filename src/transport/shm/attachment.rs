@@ -34,8 +34,8 @@ const PACKETS_AT_ONCE: usize = 32;
 
 /// Who uses an attachment. Called from any thread, without locks held.
 pub trait Events: Send + Sync {
-    /// The peer is proven to be what it said, or not: told once, maybe before `open` returns.
-    fn opened(&self, result: Result<Arc<Attachment>>);
+    /// The peer is proven to be engine `id`, or not: told once, maybe before `open` returns.
+    fn opened(&self, id: EngineId, result: Result<Arc<Attachment>>);
 
     /// A run had to wait for knowledge of a region, and can go on: submit it to the path.
     fn resume(&self, path: Arc<dyn Path>, run: Run);
@@ -166,6 +166,10 @@ impl Attachment {
         !self.is_lost.load(Ordering::Acquire)
     }
 
+    pub fn peer(&self) -> EngineId {
+        self.theirs
+    }
+
     /// The peer in words.
     pub fn name(&self) -> String {
         match self.process.pid() {
@@ -248,7 +252,7 @@ impl Attachment {
     }
 
     /// A batch was stopped: completes what waits here.
-    pub(super) fn give_up(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+    pub fn give_up(&self, owner: &Arc<dyn Owner>, epoch: u32) {
         let taken = self.regions.take(owner, epoch);
         if taken.is_empty() {
             return;
@@ -358,7 +362,7 @@ impl Attachment {
             return;
         }
         if let (Some(me), Some(events)) = (self.me.upgrade(), self.events.upgrade()) {
-            events.opened(Ok(me));
+            events.opened(self.theirs, Ok(me));
         }
     }
 
@@ -442,7 +446,7 @@ impl Attachment {
         if let Some(events) = self.events.upgrade() {
             match (self.ready.get(), self.me.upgrade()) {
                 (Some(_), Some(me)) => events.lost(&me, &error),
-                _ => events.opened(Err(error.clone().context(self.name()))),
+                _ => events.opened(self.theirs, Err(error.clone().context(self.name()))),
             }
         }
         for Waiting { run, .. } in waiting {

@@ -75,13 +75,13 @@ impl Copying<'_> {
     /// Copies neighbours in one region.
     fn copy_group(&mut self, known: &Known) {
         let attachment = &self.path.attachment;
+        let Some(slot) = known.slot else {
+            return self.reroute("the region is reached over the network only");
+        };
         let first = &self.slices[self.at];
         if let Err(code) = known.check(first.opcode, first.remote, first.len()) {
             return self.refuse(code);
         }
-        let Some(slot) = known.slot else {
-            return self.reroute("the peer's control page is full");
-        };
         let is_mapped = self.path.kind == PathKind::Memfd;
         if is_mapped && !known.is_mapped() {
             return self.reroute("the region cannot be mapped");

@@ -11,7 +11,7 @@ mod session;
 mod stream;
 pub mod wire;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +39,9 @@ pub struct ShmOffer {
     pub socket: Vec<u8>,
     pub token: Vec<u8>,
 }
+
+/// Makes the offer.
+pub type ShmSource = Box<dyn Fn() -> Option<ShmOffer> + Send + Sync>;
 
 /// Called once with the answer, from any thread.
 pub type Reply = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
@@ -70,7 +73,7 @@ pub struct Node {
     pub lanes: usize,
     pub keepalive: Duration,
     addresses: RwLock<Vec<String>>,
-    shm: RwLock<Option<ShmOffer>>,
+    shm: OnceLock<ShmSource>,
     links: Mutex<Vec<Weak<Link>>>,
     server: RwLock<Weak<Server>>,
 }
@@ -96,7 +99,7 @@ impl Node {
             lanes: config.lanes as usize,
             keepalive: config.keepalive,
             addresses: RwLock::default(),
-            shm: RwLock::default(),
+            shm: OnceLock::new(),
             links: Mutex::default(),
             server: RwLock::new(Weak::new()),
         })
@@ -107,13 +110,14 @@ impl Node {
         self.addresses.read().clone()
     }
 
-    /// What authenticated peers are told of a better way within this host.
-    pub fn set_shm(&self, offer: ShmOffer) {
-        *self.shm.write() = Some(offer);
+    /// What authenticated peers are told of a better way within this host; asked when the first one is told.
+    pub fn set_shm(&self, source: ShmSource) {
+        // Set once, when the engine is made.
+        let _ = self.shm.set(source);
     }
 
     fn shm(&self) -> Option<ShmOffer> {
-        self.shm.read().clone()
+        self.shm.get().and_then(|source| source())
     }
 
     /// Looks after time-outs; true while something is under way that needs the clock.

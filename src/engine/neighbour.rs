@@ -1,0 +1,181 @@
+//! A peer in another process of this host: whether there is a way to it that is shorter than the network, and how that
+//! is found out.
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::Engine;
+use crate::config::Transports;
+use crate::error::{Context, Result};
+use crate::segment::descriptor::EngineId;
+use crate::sys::clock;
+use crate::transport::shm::{Attachment, Events, Offer};
+use crate::transport::tcp::ShmOffer;
+use crate::transport::{Owner, Path};
+
+/// A neighbour that does not prove itself for so long is met over the network only.
+pub const OPENING_NS: u64 = 500_000_000;
+
+#[derive(Default)]
+enum State {
+    /// Elsewhere, or not reachable but over the network.
+    #[default]
+    Away,
+    /// Being found out; what is sent to the peer waits for that.
+    Opening { id: EngineId, since_ns: u64, attachment: Option<Arc<Attachment>> },
+    Open { attachment: Arc<Attachment>, memfd: Option<Arc<dyn Path>>, cma: Option<Arc<dyn Path>> },
+}
+
+#[derive(Default)]
+pub struct Neighbour {
+    state: RwLock<State>,
+    /// Signalled when `Opening` ended.
+    decided: (Mutex<()>, Condvar),
+}
+
+impl Neighbour {
+    /// The shortest way for a region; None when only the network leads there.
+    pub fn path(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
+        match &*self.state.read() {
+            State::Open { memfd: Some(memfd), .. } if is_mappable => Some(memfd.clone()),
+            State::Open { cma, .. } => cma.clone(),
+            _ => None,
+        }
+    }
+
+    pub fn is_opening(&self) -> bool {
+        matches!(&*self.state.read(), State::Opening { .. })
+    }
+
+    /// The peer was met, and offered this: from here on what is sent to it waits until `open` found out what that is
+    /// worth. None when there is nothing to find out.
+    pub fn expect(&self, transports: Transports, id: EngineId, offer: Option<ShmOffer>) -> Option<Offer> {
+        let offer = offer
+            .filter(|_| transports.memfd || transports.cma)
+            .and_then(|offer| Some(Offer { token: offer.token.try_into().ok()?, socket: offer.socket }));
+        let mut state = self.state.write();
+        match &*state {
+            State::Opening { id: known, .. } if *known == id => return None,
+            State::Open { attachment, .. } if attachment.peer() == id && attachment.is_alive() => return None,
+            _ => {}
+        }
+        let next = match &offer {
+            Some(_) => State::Opening { id, since_ns: clock::now_ns(), attachment: None },
+            None => State::Away,
+        };
+        let before = std::mem::replace(&mut *state, next);
+        drop(state);
+        before.close();
+        offer
+    }
+
+    /// Finds out; `events` hears of it, unless the answer is at hand.
+    pub fn open(&self, engine: &Engine, id: EngineId, offer: &Offer, events: Weak<dyn Events>) {
+        let (metrics, reactor) = (engine.metrics.clone(), engine.reactor.clone());
+        match Attachment::open(engine.id, id, offer, metrics, reactor, events) {
+            Ok(opened) => {
+                if let State::Opening { id: known, attachment, .. } = &mut *self.state.write() {
+                    if *known == id {
+                        *attachment = Some(opened);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!("engine {id} is reached over the network: {error}");
+                self.leave(id);
+            }
+        }
+    }
+
+    /// It was found out.
+    pub fn opened(&self, id: EngineId, result: Result<Arc<Attachment>>, transports: Transports) {
+        let attachment = match result.context("on this host, but reached over the network") {
+            Ok(attachment) => attachment,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return self.leave(id);
+            }
+        };
+        let memfd = transports.memfd.then(|| attachment.memfd_path());
+        let cma = if transports.cma { attachment.cma_path() } else { None };
+        let mut state = self.state.write();
+        if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
+            *state = State::Open { attachment, memfd, cma };
+        }
+        drop(state);
+        self.decide();
+    }
+
+    fn decide(&self) {
+        let _guard = self.decided.0.lock();
+        self.decided.1.notify_all();
+    }
+
+    /// Waits until it was found out, at most until `until_ns`.
+    pub fn wait_decided(&self, until_ns: u64) {
+        let mut guard = self.decided.0.lock();
+        while self.is_opening() {
+            let left = clock::until(until_ns);
+            if left.is_zero() || self.decided.1.wait_for(&mut guard, left).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Does not wait for that engine any more.
+    fn leave(&self, id: EngineId) {
+        let mut state = self.state.write();
+        if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
+            *state = State::Away;
+        }
+        drop(state);
+        self.decide();
+    }
+
+    pub fn lost(&self, gone: &Arc<Attachment>) {
+        let mut state = self.state.write();
+        if matches!(&*state, State::Open { attachment, .. } if Arc::ptr_eq(attachment, gone)) {
+            let before = std::mem::take(&mut *state);
+            drop(state);
+            drop(before);
+        }
+    }
+
+    /// A batch was stopped: completes what of it waits here.
+    pub fn give_up(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+        let attachment = match &*self.state.read() {
+            State::Open { attachment, .. } => attachment.clone(),
+            _ => return,
+        };
+        attachment.give_up(owner, epoch);
+    }
+
+    /// Somebody could not wait for a neighbour to prove itself: one that is late is not waited for again.
+    pub fn hurry(&self) {
+        let late = match &*self.state.read() {
+            State::Opening { since_ns, attachment, .. } if clock::now_ns() > since_ns + OPENING_NS => {
+                attachment.clone()
+            }
+            _ => return,
+        };
+        if let Some(attachment) = late {
+            attachment.close();
+        }
+    }
+
+    pub fn close(&self) {
+        let before = std::mem::take(&mut *self.state.write());
+        before.close();
+        self.decide();
+    }
+}
+
+impl State {
+    fn close(self) {
+        match self {
+            State::Opening { attachment: Some(attachment), .. } | State::Open { attachment, .. } => attachment.close(),
+            _ => {}
+        }
+    }
+}
