@@ -71,7 +71,7 @@ tail -n 1 "$WORK/both.log"
 both=$!
 started+=("$both")
 eventually 60 grep -q "request .* of 400" "$WORK/both.log" || fail "no block was pulled"
-read -ra children <"/proc/$both/task/$both/children"
+read -ra children < <(cat "/proc/$both/task/$both/children"; echo)
 same "the number of processes" ${#children[@]} 2
 started+=("${children[@]}")
 kill -9 "$both"
