@@ -153,7 +153,11 @@ fn more_regions_than_a_control_page_holds_go_another_way() {
     assert!(outcomes[4096..].iter().all(|outcome| *outcome == Outcome::Reroute), "{:?}", &outcomes[4096..]);
     owner.memory.unregister(targets[5].id, true).expect("unregister");
     let late = owner.register(lasting(64, 0));
-    assert_eq!(transfer(&path, Opcode::Read, &vec![0; 64], late), Outcome::Done, "a slot that was given back");
+    assert_eq!(
+        transfer(&path, Opcode::Read, &vec![0; 64], late),
+        Outcome::Done,
+        "a slot that was given back"
+    );
 }
 
 #[test]

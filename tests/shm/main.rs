@@ -3,6 +3,7 @@
 
 mod copies;
 mod doors;
+mod engines;
 mod fences;
 mod owners;
 mod parts;

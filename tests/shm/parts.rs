@@ -12,6 +12,7 @@ fn part() {
     match super::world::part().as_deref() {
         Some("peer") => peer(),
         Some("owner") => owner(),
+        Some("engine") => crate::engines::play_engine(),
         _ => panic!("started by nobody"),
     }
 }
