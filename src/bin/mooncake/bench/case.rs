@@ -69,11 +69,9 @@ impl Case {
     /// Why it cannot be measured, if so.
     pub fn trouble(&self) -> Option<String> {
         let needed = self.bytes() * self.threads as u64;
-        (needed > self.buffer as u64).then(|| {
-            format!(
-                "{} threads x {} blocks of {} do not fit into --buffer",
-                self.threads, self.batch, self.size
-            )
+        let Case { threads, batch, size, buffer, .. } = self;
+        (needed > *buffer as u64).then(|| {
+            format!("{threads} x {batch} blocks of {size} bytes need {needed} bytes, --buffer has {buffer}")
         })
     }
 }

@@ -23,14 +23,15 @@ pub fn run(args: TransferArgs) -> Result<(), String> {
     if args.target {
         return target::run(&args.bind, args.port, args.once);
     }
+    let paths = args.paths()?;
     let count: usize =
-        args.path.iter().map(|path| args.cases(*path).len() * competitors(&args, *path).len()).sum();
+        paths.iter().map(|path| args.cases(*path).len() * competitors(&args, *path).len()).sum();
     let progress = Progress::new(count as u64 * u64::from(args.reps));
     if !args.json {
         progress.print(report::print_head);
     }
     let mut failures = Vec::new();
-    for path in &args.path {
+    for path in &paths {
         if let Err(error) = run_path(&args, *path, &progress, &mut failures) {
             failures.push(format!("{}: {error}", path.name()));
         }

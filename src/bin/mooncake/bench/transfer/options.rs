@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::super::case::{Case, Op, Path};
+use super::super::control::PATHS;
 use super::super::drive::Times;
 use super::super::end::Setup;
 use super::super::floors::Floor;
@@ -30,9 +31,9 @@ pub struct TransferArgs {
     #[arg(long, hide = true, requires = "target")]
     pub once: bool,
 
-    /// Paths that bytes take, one after the other.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "local,memfd,cma,tcp")]
-    pub path: Vec<Path>,
+    /// Paths that bytes take, one after the other [default: all; with --initiator tcp].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    path: Vec<Path>,
     /// Read from the target, write to it, or both.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "write,read")]
     pub op: Vec<Op>,
@@ -130,6 +131,17 @@ impl TransferArgs {
             has_checksum: self.checksum == Switch::On,
             lanes: self.lanes,
             worker_threads: self.workers,
+        }
+    }
+
+    pub fn paths(&self) -> Result<Vec<Path>, String> {
+        match (&self.path[..], &self.initiator) {
+            ([], None) => Ok(PATHS.to_vec()),
+            ([], Some(_)) => Ok(vec![Path::Tcp]),
+            (paths, Some(_)) if paths.contains(&Path::Local) => {
+                Err("path local stays inside one process: it cannot be had with --initiator".to_owned())
+            }
+            (paths, _) => Ok(paths.to_vec()),
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Row<'a> {
 
 pub fn print_head() {
     println!(
-        "{:>11} {:>6} {:>3} {:<5} {:<13} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  Bytes here / there, or ratio to it",
+        "{:>11} {:>6} {:>3} {:<5} {:<18} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  Bytes here / there, or ratio to it",
         "BlkSize (B)",
         "Batch",
         "Thr",
@@ -43,11 +43,11 @@ pub fn print_head() {
 impl Row<'_> {
     pub fn print(&self) {
         let case = self.case;
-        let label = if self.is_prepared { "post" } else { self.completion };
+        let how = if self.is_prepared { "post, " } else { "" };
         let start = format!("{:>11} {:>6} {:>3} {:<5}", case.size, case.batch, case.threads, case.op.name());
-        let path = format!("{} ({label})", case.path.name());
+        let path = format!("{} ({how}{})", case.path.name(), self.completion);
         println!(
-            "{start} {path:<13} {}  {}, verified",
+            "{start} {path:<18} {}  {}, verified",
             columns(&Figures::median(&self.library)),
             self.moved()
         );
@@ -55,7 +55,7 @@ impl Row<'_> {
             let ratio = Ratio::of(&self.library, figures);
             let name = format!("raw {name}");
             println!(
-                "{:>28} {name:<13} {}  x{:.3} of its rate, x{:.3} of its p50, x{:.2} of its CPU",
+                "{:>28} {name:<18} {}  x{:.3} of its rate, x{:.3} of its p50, x{:.2} of its CPU",
                 "",
                 columns(&Figures::median(figures)),
                 ratio.rate,

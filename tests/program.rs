@@ -1,0 +1,143 @@
+//! The command line program as its users run it: measurements are made, verified and counted; the doctor reports.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn mooncake(arguments: &str) -> Output {
+    let output = command(arguments).output().expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "mooncake {arguments}: {errors}");
+    output
+}
+
+fn command(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooncake"));
+    command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// Whether this host lets processes attach to one another's memory.
+fn has_cross_memory_attach() -> bool {
+    let report = &rows(&mooncake("doctor --json"))[0];
+    let findings = report["findings"].as_array().expect("findings");
+    findings.iter().any(|finding| finding["name"] == "cross-memory attach" && finding["state"] == "ok")
+}
+
+const QUICK: &str = "--secs 0.02 --warm-up 0.005 --reps 1 --buffer 2M --json";
+
+#[test]
+fn every_path_is_measured_with_its_floors_and_every_byte_counted_at_this_end() {
+    let paths = if has_cross_memory_attach() { "local,memfd,cma,tcp" } else { "local,memfd,tcp" };
+    let floors = if has_cross_memory_attach() { "--floors" } else { "--floors=memcpy,tcp1,tcp2,shm" };
+    let output = mooncake(&format!(
+        "bench transfer --path {paths} --size 4K,64K --batch 3 --threads 1,2 {floors} {QUICK}"
+    ));
+    let rows = rows(&output);
+    assert_eq!(
+        rows.len(),
+        paths.split(',').count() * 2 * 2 * 2 * 2,
+        "paths x sizes x batches x threads x operations"
+    );
+    for row in &rows {
+        let path = row["path"].as_str().expect("a path");
+        assert_eq!(row["verified"], true);
+        assert!(row["gib_per_s"].as_f64() > Some(0.0) && row["cpu_s_per_gib"].as_f64() > Some(0.0), "{row}");
+        for (name, bytes) in row["bytes_here"].as_object().expect("bytes by path") {
+            assert_eq!(bytes.as_u64() > Some(0), name == path, "{row}");
+        }
+        let floors = row["floors"].as_array().expect("floors");
+        assert!(
+            !floors.is_empty() && floors.iter().all(|floor| floor["ratio"]["rate"].as_f64() > Some(0.0)),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn prepared_batches_are_measured_by_waiting_and_by_polling() {
+    let output = mooncake(&format!(
+        "bench transfer --path local,tcp --size 1000 --batch 7 --prepared --hot --completion wait,poll {QUICK}"
+    ));
+    let seen: Vec<Value> = rows(&output).iter().map(|row| row["completion"].clone()).collect();
+    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.iter().filter(|completion| *completion == "poll").count(), 4);
+}
+
+/// A target that ends with the test.
+struct Target {
+    child: Child,
+    address: String,
+}
+
+impl Target {
+    fn start() -> Target {
+        let mut child =
+            command("bench transfer --target").stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("target ready at ").unwrap_or_default().to_owned();
+        Target { child, address }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_target_serves_one_initiator_after_another() {
+    let target = Target::start();
+    for path in ["tcp", "memfd"] {
+        let initiator = &target.address;
+        let output = mooncake(&format!(
+            "bench transfer --initiator {initiator} --path {path} --size 4K --batch 2 {QUICK}"
+        ));
+        assert_eq!(rows(&output).len(), 2, "a write and a read");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_fails_and_says_why() {
+    let cases = [
+        (
+            "bench transfer --path local --size 4M --batch 1 --buffer 1M",
+            "need 4194304 bytes, --buffer has 1048576",
+        ),
+        ("bench transfer --path local --initiator 127.0.0.1:1", "path local stays inside one process"),
+        ("bench transfer --initiator 127.0.0.1:1", "does it run with --target?"),
+        ("bench transfer --size 1X", "is no size"),
+    ];
+    for (arguments, why) in cases {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}
+
+#[test]
+fn the_small_benchmarks_give_their_figures() {
+    let start = rows(&mooncake("bench start --count 3 --path local,tcp --json"));
+    assert!(start.len() == 2 && start.iter().all(|row| row["first_transfer"]["p50_ms"].as_f64() > Some(0.0)));
+    let idle = &rows(&mooncake("bench idle --secs 0.1 --json"))[0];
+    assert!(idle["wakeups_per_s"].is_number() && idle["rss_added_mib"].is_number(), "{idle}");
+    let prepared = &rows(&mooncake("bench prepared --secs 0.01 --entries 3 --size 100 --json"))[0];
+    assert!(prepared["ns_per_request"].as_f64() > Some(0.0), "{prepared}");
+}
+
+#[test]
+fn the_doctor_speaks_plainly_where_nobody_watches() {
+    let output = mooncake("doctor");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("cross-memory attach") && !text.contains('\u{1b}'), "{text}");
+}
