@@ -95,7 +95,8 @@ func (e *Engine) Transfer(ctx context.Context, requests []Request, options *Batc
 // PreparedBatch is checked and resolved once and may be posted many times.
 type PreparedBatch struct{ Batch }
 
-// Prepare makes a batch for transfers that repeat over the same memory. The memory is in use until it is closed.
+// Prepare makes a batch for transfers that repeat over the same memory.
+// Memory that is closed between two posts fails the next.
 func (e *Engine) Prepare(requests []Request, options *BatchOptions) (*PreparedBatch, error) {
 	id, err := e.submit(requests, options, true)
 	if err != nil {

@@ -53,6 +53,7 @@ func TestWaitingForABatchCancelsItWhenTheContextEnds(t *testing.T) {
 	batch, err := engine.Submit(requests, nil)
 	must(t, err)
 	defer batch.Close()
+	mustFail(t, memory.TryClose(), mooncake.ErrBusy)
 	if err := batch.Wait(shortly(t)); err != context.DeadlineExceeded {
 		t.Fatalf("%v", err)
 	}

@@ -87,7 +87,8 @@ func TestAPreparedBatchMovesNewBytesWithEachPost(t *testing.T) {
 			t.Fatalf("other bytes arrived in round %d", round)
 		}
 	}
-	mustFail(t, p.local.TryClose(), mooncake.ErrBusy)
+	must(t, p.local.TryClose())
+	mustFail(t, batch.Post(), mooncake.ErrAddressNotRegistered)
 }
 
 func TestFailedTransfersSayWhy(t *testing.T) {

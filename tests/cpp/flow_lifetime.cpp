@@ -1,4 +1,8 @@
 // Lifetimes: handles live in containers, end in any order, and calls of many threads race with the end of the engine.
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -45,14 +49,51 @@ TEST(a_handle_of_one_engine_means_nothing_to_another) {
   CHECK_THROWS(MC_ERR_INVALID_HANDLE, Batch(pair.target, {write(pair.peer, pair.at(), pair.remote)}));
 }
 
-TEST(memory_in_use_by_a_prepared_batch_is_busy) {
+TEST(memory_of_an_idle_prepared_batch_may_be_closed) {
   test::Pair pair;
   std::vector<char> plain(4096);
   Region region(pair.initiator, plain);
-  {
-    PreparedBatch batch(pair.initiator, {write(pair.peer, pair.at(), plain)});
-    CHECK(!region.try_close());
+  PreparedBatch batch(pair.initiator, {write(pair.peer, pair.at(), plain)});
+  CHECK(region.try_close());
+  CHECK_THROWS(MC_ERR_ADDRESS_NOT_REGISTERED, batch.post());
+}
+
+// Somebody who listens and never answers.
+struct MutePeer {
+  MutePeer() {
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof any;
+    CHECK(bind(socket_, reinterpret_cast<sockaddr*>(&any), length) == 0 && listen(socket_, 8) == 0);
+    CHECK(getsockname(socket_, reinterpret_cast<sockaddr*>(&any), &length) == 0);
+    address = "127.0.0.1:" + std::to_string(ntohs(any.sin_port));
   }
+  ~MutePeer() { close(socket_); }
+  std::string address;
+
+ private:
+  int socket_ = socket(AF_INET, SOCK_STREAM, 0);
+};
+
+TEST(memory_in_use_is_busy_until_its_batch_is_canceled) {
+  MutePeer mute;
+  Engine engine(test::on_loopback());
+  std::vector<char> plain(4096);
+  Region region(engine, plain);
+  Segment peer(engine, mute.address, std::chrono::seconds(0));
+  Batch batch(engine, {write(peer, 4096, plain)});
+  CHECK(!batch.poll().is_done);
+  CHECK(!region.try_close());
+  CHECK(!engine.drain(std::chrono::seconds(0)));
+  Outcome early = batch.wait(std::chrono::milliseconds(1));
+  CHECK(!early.is_done && early.status == MC_OK && !early.message.empty());
+  CHECK_THROWS(MC_ERR_NOT_READY, early.check());
+  CHECK(batch.task(0).status == MC_ERR_NOT_READY);
+  batch.cancel();
+  Outcome outcome = batch.wait(test::guard);
+  CHECK(outcome.is_done && outcome.failed_count == 1);
+  CHECK(outcome.status == MC_ERR_CANCELED || outcome.status == MC_ERR_UNREACHABLE);
   CHECK(region.try_close());
 }
 

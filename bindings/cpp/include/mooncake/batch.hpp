@@ -118,6 +118,7 @@ class Batch : public detail::Handle<mc_batch_release> {
 };
 
 /// Checked and resolved by its constructor, started by each post(): for transfers that repeat over the same memory.
+/// Memory that is closed between two posts fails the next.
 class PreparedBatch : public Batch {
  public:
   PreparedBatch(const Engine& engine, Span<const Request> requests, const BatchOptions& options = {})
