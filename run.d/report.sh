@@ -45,14 +45,6 @@ check() {
   esac
 }
 
-# compile NAME COMMAND...: says nothing when it works; what does not compile is a failed test.
-compile() {
-  local name=$1 log
-  shift
-  log=$(log_of "$name")
-  "$@" >"$log" 2>&1 || { fail "$name" "does not compile" "$log"; return 1; }
-}
-
 summary() {
   echo
   echo "$passed passed, $failed failed, $skipped skipped"

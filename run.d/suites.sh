@@ -70,7 +70,7 @@ with_sanitized() { # NAME address|thread
   if [[ -z ${status:-} ]]; then
     status=0
     install_sanitized "$2" || status=$?
-    if [[ $status -eq 0 ]] && ! nm -D "$PREFIX-$2/lib/libmooncake.so" | grep -q -e __asan_init -e __tsan_init; then
+    if [[ $status -eq 0 ]] && ! nm -D "$PREFIX-$2/lib/libmooncake.so" | grep -e __asan_init -e __tsan_init >/dev/null; then
       echo "the library of $PREFIX-$2 was built without its sanitizer" >&2
       status=1
     fi
@@ -105,7 +105,7 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$ROOT/r
 C_WARNINGS=(-Wall -Wextra -Wpedantic -Werror)
 
 # link_to PREFIX: how a program finds the library of an installed prefix.
-link_to() { echo "-I$1/include -L$1/lib -Wl,-rpath,$1/lib -lmooncake -lpthread -ldl -lm"; }
+link_to() { echo "-x none -I$1/include -L$1/lib -Wl,-rpath,$1/lib -lmooncake -lpthread -ldl -lm"; }
 
 # sources_of FILE: a program and the parts that share its name.
 sources_of() {
@@ -116,20 +116,39 @@ sources_of() {
   done
 }
 
-# program LABEL-AND-VARIANT PREFIX COMPILER... -- FILE: compiles one test program and runs it.
-program() {
-  local variant=$1 prefix=$2 compiler=() file name binary sources
+# run_programs VARIANT PREFIX COMPILER... -- FILE...: compiles each test program, several at a time, then runs them.
+run_programs() {
+  local variant=$1 prefix=$2 compiler=() file name
   shift 2
   while [[ $1 != -- ]]; do compiler+=("$1"); shift; done
-  file=$2
-  name=${file#tests/}
-  name="${name%.*} ($variant)"
-  binary=$BUILD/${file%.*}-${variant// /-}
-  mkdir -p "$(dirname "$binary")"
+  shift
+  for file in "$@"; do
+    while [[ $(jobs -rp | wc -l) -ge $(nproc) ]]; do wait -n || true; done
+    compile_program "$variant" "$prefix" "$file" "${compiler[@]}" &
+  done
+  wait
+  for file in "$@"; do
+    name=$(program_name "$variant" "$file")
+    if [[ -x $(program_path "$variant" "$file") ]]; then
+      check "$name" 300 env MOONCAKE_LIBRARY="$prefix/lib/libmooncake.so" "$(program_path "$variant" "$file")"
+    else
+      fail "$name" "does not compile" "$(log_of "$name")"
+    fi
+  done
+}
+
+program_name() { echo "$(basename "$(dirname "$2")")/$(basename "${2%.*}") ($1)"; } # VARIANT FILE
+program_path() { echo "$BUILD/${2%.*}-${1// /-}"; }                                  # VARIANT FILE
+
+compile_program() { # VARIANT PREFIX FILE COMPILER...
+  local prefix=$2 file=$3 binary sources
+  binary=$(program_path "$1" "$3")
   mapfile -t sources < <(sources_of "$file")
+  mkdir -p "$(dirname "$binary")"
+  rm -f "$binary"
   # shellcheck disable=SC2046
-  compile "$name" "${compiler[@]}" "${C_WARNINGS[@]}" -g -o "$binary" "${sources[@]}" $(link_to "$prefix") || return 0
-  check "$name" 300 env MOONCAKE_LIBRARY="$prefix/lib/libmooncake.so" "$binary"
+  "${@:4}" "${C_WARNINGS[@]}" -g -o "$binary" "${sources[@]}" $(link_to "$prefix") \
+    >"$(log_of "$(program_name "$1" "$file")")" 2>&1 || true
 }
 
 # Programs with a main of their own: parts and shared headers are not.
@@ -138,19 +157,15 @@ programs() { # FOLDER PATTERN
 }
 
 suite_c() { # LABEL
-  local file files
+  local files
   mapfile -t files < <(programs tests/capi "$1_*.c")
   [[ ${#files[@]} -gt 0 ]] || return 0
   with_release "$1" || return 0
-  for file in "${files[@]}"; do
-    program "gcc C99" "$PREFIX" gcc -std=c99 -- "$file"
-    program "g++ C++11" "$PREFIX" g++ -std=c++11 -x c++ -- "$file"
-  done
+  run_programs "gcc C99" "$PREFIX" gcc -std=c99 -- "${files[@]}"
+  run_programs "g++ C++11" "$PREFIX" g++ -std=c++11 -x c++ -- "${files[@]}"
   has clang || { skip_without "$1 under AddressSanitizer" clang; return 0; }
   with_sanitized "$1" address || return 0
-  for file in "${files[@]}"; do
-    program "clang ASan" "$PREFIX-address" clang -std=c99 -fsanitize=address,undefined -fno-omit-frame-pointer -- "$file"
-  done
+  run_programs "clang ASan" "$PREFIX-address" clang -std=c99 -fsanitize=address,undefined -- "${files[@]}"
 }
 
 suite_api() { suite_c api; }
@@ -158,29 +173,26 @@ suite_flow() { suite_c flow; }
 suite_leak() { suite_c leak; }
 
 suite_tsan() {
-  local file files
+  local files
   mapfile -t files < <(programs tests/capi "tsan_*.c")
   [[ ${#files[@]} -gt 0 ]] || return 0
   has clang || { skip_without tsan clang; return 0; }
   with_sanitized tsan thread || return 0
-  for file in "${files[@]}"; do
-    program "clang TSan" "$PREFIX-thread" clang -std=c99 -fsanitize=thread -- "$file"
-  done
+  # The runtime is the one of rustc, whose instrumentation may be newer than clang's runtime.
+  run_programs "clang TSan" "$PREFIX-thread" clang -std=c99 -fsanitize=thread -fno-sanitize-link-runtime \
+    -Wl,--export-dynamic -Wl,--whole-archive "$(rustc --print target-libdir)"/librustc*_rt.tsan.a -Wl,--no-whole-archive \
+    -lrt -- "${files[@]}"
 }
 
 suite_cpp() {
-  local file files
+  local files
   mapfile -t files < <(programs tests/cpp "*.cpp")
   [[ ${#files[@]} -gt 0 ]] || return 0
   with_release cpp || return 0
-  for file in "${files[@]}"; do
-    program "g++ C++17" "$PREFIX" g++ -std=c++17 -- "$file"
-  done
+  run_programs "g++ C++17" "$PREFIX" g++ -std=c++17 -- "${files[@]}"
   has clang || { skip_without "cpp with clang" clang; return 0; }
   with_sanitized cpp address || return 0
-  for file in "${files[@]}"; do
-    program "clang++ ASan" "$PREFIX-address" clang++ -std=c++17 -fsanitize=address,undefined -- "$file"
-  done
+  run_programs "clang++ ASan" "$PREFIX-address" clang++ -std=c++17 -fsanitize=address,undefined -- "${files[@]}"
 }
 
 suite_cffi() {
