@@ -15,11 +15,11 @@ pub struct DoctorArgs {
 
 pub fn run(args: &DoctorArgs) -> Result<(), String> {
     if args.json {
-        println!("{}", host::report_json());
+        say!("{}", host::report_json());
         return Ok(());
     }
     let wants_colour = std::io::stdout().is_terminal();
-    print!("{}", table(&host::report(), wants_colour));
+    say!("{}", table(&host::report(), wants_colour).trim_end());
     Ok(())
 }
 

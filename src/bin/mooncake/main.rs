@@ -1,5 +1,8 @@
 //! The command line program: parse, call the library, show what came out.
 
+#[macro_use]
+mod output;
+
 mod bench;
 mod doctor;
 mod trace;

@@ -73,15 +73,15 @@ pub fn run(args: &IdleArgs) -> Result<(), String> {
             "bench": "idle", "path": args.path, "op": Op::Write, "seconds": args.secs, "wakeups_per_s": switches,
             "counted_wakeups_per_s": counted, "cpu_ms": cpu_ms, "rss_added_mib": added, "threads": threads,
         });
-        println!("{row}");
+        say!("{row}");
     } else {
-        println!("idle engine with one peer over {}, watched for {} s", args.path.name(), args.secs);
-        println!(
+        say!("idle engine with one peer over {}, watched for {} s", args.path.name(), args.secs);
+        say!(
             "  wake-ups of all its threads   {switches:.2} per second by the kernel, {counted:.2} by its own count"
         );
-        println!("  processor time                {cpu_ms:.1} ms");
-        println!("  resident memory               {added:.2} MiB above the bare process");
-        println!("  threads                       {threads}");
+        say!("  processor time                {cpu_ms:.1} ms");
+        say!("  resident memory               {added:.2} MiB above the bare process");
+        say!("  threads                       {threads}");
     }
     Ok(())
 }

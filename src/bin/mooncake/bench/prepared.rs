@@ -74,16 +74,16 @@ pub fn run(args: &PreparedArgs) -> Result<(), String> {
         }
     }
     if args.json {
-        println!(
+        say!(
             "{}",
             json!({ "bench": "prepared", "entries": args.entries, "size": args.size, "posts": count, "ns_per_request": ns })
         );
     } else {
         let (entries, size) = (args.entries, args.size);
-        println!(
+        say!(
             "prepared batch of {entries} requests of {size} bytes inside a process, posted {count} times, verified"
         );
-        println!("  {ns:.1} ns per request, {:.2} us per batch", ns * f64::from(entries) / 1e3);
+        say!("  {ns:.1} ns per request, {:.2} us per batch", ns * f64::from(entries) / 1e3);
     }
     Ok(())
 }

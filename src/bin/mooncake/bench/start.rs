@@ -74,11 +74,11 @@ fn run_path(args: &StartArgs, path: Path) -> Result<(), String> {
             "bench": "start", "path": path, "count": args.count,
             "create": both(&create), "first_transfer": both(&first), "destroy": both(&destroy),
         });
-        println!("{row}");
+        say!("{row}");
     } else {
-        println!("{} engines with one peer over {}: p50, p99 in milliseconds", args.count, path.name());
+        say!("{} engines with one peer over {}: p50, p99 in milliseconds", args.count, path.name());
         for (name, latency) in [("create", &create), ("meet, write 4 KiB", &first), ("destroy", &destroy)] {
-            println!("  {name:<20} {:>9.3} {:>9.3}", ms(latency, 0.5), ms(latency, 0.99));
+            say!("  {name:<20} {:>9.3} {:>9.3}", ms(latency, 0.5), ms(latency, 0.99));
         }
     }
     Ok(())

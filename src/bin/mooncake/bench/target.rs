@@ -1,6 +1,5 @@
 //! The target: offers memory, checks what arrived, and serves the floors. It does what the initiator asks.
 
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,12 +18,11 @@ const READY: &str = "target ready at ";
 pub fn run(bind: &str, port: u16, once: bool) -> Result<(), String> {
     let listener = listen(bind, port)?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    println!("{READY}{address}");
-    std::io::stdout().flush().map_err(|error| error.to_string())?;
+    say!("{READY}{address}");
     if once {
         return serve(accept_within(&listener, CHILD_PATIENCE)?, bind);
     }
-    println!("start the other end with: mooncake bench transfer --initiator {address}");
+    eprintln!("start the other end with: mooncake bench transfer --initiator {address}");
     loop {
         let (stream, initiator) = listener.accept().map_err(|error| format!("accepting: {error}"))?;
         eprintln!("initiator {initiator} came");

@@ -124,7 +124,7 @@ fn run_case(
             there: first.there,
             floors: floors(),
         };
-        progress.print(|| if args.json { println!("{}", row.json()) } else { row.print() });
+        progress.print(|| if args.json { say!("{}", row.json()) } else { row.print() });
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct Row<'a> {
 }
 
 pub fn print_head() {
-    println!(
+    say!(
         "{:>11} {:>6} {:>3} {:<5} {:<18} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  Bytes here / there, or ratio to it",
         "BlkSize (B)",
         "Batch",
@@ -46,15 +46,11 @@ impl Row<'_> {
         let how = if self.is_prepared { "post, " } else { "" };
         let start = format!("{:>11} {:>6} {:>3} {:<5}", case.size, case.batch, case.threads, case.op.name());
         let path = format!("{} ({how}{})", case.path.name(), self.completion);
-        println!(
-            "{start} {path:<18} {}  {}, verified",
-            columns(&Figures::median(&self.library)),
-            self.moved()
-        );
+        say!("{start} {path:<18} {}  {}, verified", columns(&Figures::median(&self.library)), self.moved());
         for (name, figures) in &self.floors {
             let ratio = Ratio::of(&self.library, figures);
             let name = format!("raw {name}");
-            println!(
+            say!(
                 "{:>28} {name:<18} {}  x{:.3} of its rate, x{:.3} of its p50, x{:.2} of its CPU",
                 "",
                 columns(&Figures::median(figures)),
