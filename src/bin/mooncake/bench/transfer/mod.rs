@@ -19,6 +19,9 @@ use figures::Figures;
 
 pub use figures::median;
 
+/// Above this load figures change by more than what they are compared for.
+const QUIET_LOAD: f64 = 0.5;
+
 pub fn run(args: TransferArgs) -> Result<(), String> {
     if args.target {
         return target::run(&args.bind, args.port, args.once);
@@ -26,9 +29,13 @@ pub fn run(args: TransferArgs) -> Result<(), String> {
     let paths = args.paths()?;
     let count: usize =
         paths.iter().map(|path| args.cases(*path).len() * competitors(&args, *path).len()).sum();
+    let load = load();
+    if load > QUIET_LOAD {
+        eprintln!("mooncake: this machine does something else (load {load:.2}): trust no figure of this run");
+    }
     let progress = Progress::new(count as u64 * u64::from(args.reps));
     if !args.json {
-        progress.print(report::print_head);
+        progress.print(|| report::print_head(&args, load));
     }
     let mut failures = Vec::new();
     for path in &paths {
@@ -41,6 +48,12 @@ pub fn run(args: TransferArgs) -> Result<(), String> {
         0 => Ok(()),
         count => Err(format!("{count} of the measurements failed:\n  {}", failures.join("\n  "))),
     }
+}
+
+/// Processes that ran at the same time, over the last minute.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
 fn run_path(
@@ -119,6 +132,7 @@ fn run_case(
             completion: Completion::name(*completion),
             is_prepared: args.prepared,
             has_checksum: args.checksum == Switch::On,
+            load: load(),
             library: figures(index),
             here: first.here,
             there: first.there,

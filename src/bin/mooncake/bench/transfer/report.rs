@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::super::case::Case;
 use super::super::control::{Counts, PATHS};
 use super::figures::{Figures, Ratio};
+use super::options::{Switch, TransferArgs};
 
 /// What one case gave.
 pub struct Row<'a> {
@@ -12,6 +13,8 @@ pub struct Row<'a> {
     pub completion: &'static str,
     pub is_prepared: bool,
     pub has_checksum: bool,
+    /// Load of the machine when it was measured, the measurement's own included.
+    pub load: f64,
     pub library: Vec<Figures>,
     /// Bytes of the first measurement, as counted at both ends.
     pub here: Counts,
@@ -19,7 +22,16 @@ pub struct Row<'a> {
     pub floors: Vec<(&'static str, Vec<Figures>)>,
 }
 
-pub fn print_head() {
+pub fn print_head(args: &TransferArgs, load: f64) {
+    say!(
+        "mooncake {}: {} walk over {} MiB, checksums {}, medians of {} x {} s, load {load:.2}",
+        env!("CARGO_PKG_VERSION"),
+        if args.hot { "hot" } else { "cold" },
+        args.buffer >> 20,
+        if args.checksum == Switch::On { "on" } else { "off" },
+        args.reps,
+        args.secs
+    );
     say!(
         "{:>11} {:>6} {:>3} {:<5} {:<18} {:>9} {:>10} {:>12} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9} {:>9}  Bytes here / there, or ratio to it",
         "BlkSize (B)",
@@ -105,6 +117,7 @@ impl Row<'_> {
             ("completion", json!(self.completion)),
             ("prepared", json!(self.is_prepared)),
             ("checksum", json!(self.has_checksum)),
+            ("load1", json!(self.load)),
             ("verified", json!(true)),
             ("bytes_here", bytes(self.here.moved)),
             ("bytes_there", bytes(self.there.served)),
