@@ -1,5 +1,6 @@
 //! Configuration files: TOML or JSON, the same keys as the settings.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +66,10 @@ fn is_file_key(key: &str) -> bool {
 
 /// A pre-shared key from a file of its own, without a line feed at its end.
 pub fn read_secret(path: &str) -> Result<Value> {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!("key file {path} is open to other users: chmod 600 {path}");
+    }
     let mut bytes = read_bounded(path, "key file")?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
