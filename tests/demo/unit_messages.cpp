@@ -74,6 +74,12 @@ void a_table_has_a_column_for_each_report() {
   CHECK(contains(text, "requests") && contains(text, "  10 ") && contains(text, "  20\n"));
 }
 
+void quantiles_are_values_that_occurred() {
+  const std::vector<double> values = {5, 1, 4, 2, 3};
+  CHECK(quantile(values, 0.5) == 3 && quantile(values, 0.99) == 5 && quantile(values, 0.2) == 1);
+  CHECK(quantile({}, 0.5) == 0 && quantile({7}, 0.01) == 7);
+}
+
 void sizes_are_told_in_their_unit() {
   CHECK(size_text(512) == "512 B" && size_text(131072) == "128 KiB" && size_text(1.5 * (1 << 30)) == "1.50 GiB");
 }
@@ -89,5 +95,6 @@ int main() {
   RUN(a_hello_that_cannot_be_is_refused);
   RUN(a_report_survives_json);
   RUN(a_table_has_a_column_for_each_report);
+  RUN(quantiles_are_values_that_occurred);
   RUN(sizes_are_told_in_their_unit);
 }

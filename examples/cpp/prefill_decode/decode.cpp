@@ -1,6 +1,5 @@
 // Decode: pulls the blocks of each request that it does not hold, has them checked, and tells prefill that they may go.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <fstream>
 
@@ -21,14 +20,6 @@ void write_file(const std::string& file, const std::string& text) {
   std::ofstream out(file);
   out << text << std::flush;
   if (!out) throw std::runtime_error("cannot write " + file);
-}
-
-// The value that `share` of all are not above.
-double quantile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  const auto at = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size()))) - 1;
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.end());
-  return values[at];
 }
 
 // Paths that carried bytes to this engine.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -97,6 +98,13 @@ Report from_json(const std::string& text) {
   report.taken = word_of(text, "taken");
   for (const Figure& figure : kFigures) report.*figure.value = std::strtod(value_of(text, figure.name), nullptr);
   return report;
+}
+
+double quantile(std::vector<double> values, double share) {
+  if (values.empty()) return 0;
+  const auto at = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size()))) - 1;
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.end());
+  return values[at];
 }
 
 std::string table(const std::vector<Report>& reports) {

@@ -26,6 +26,9 @@ std::string to_json(const Report& report);
 // Reads what to_json() wrote; throws std::runtime_error otherwise.
 Report from_json(const std::string& text);
 
+// The value that `share` of all are not above; 0 when there are none.
+double quantile(std::vector<double> values, double share);
+
 // One column for each.
 std::string table(const std::vector<Report>& reports);
 
