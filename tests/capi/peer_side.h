@@ -197,8 +197,13 @@ static inline peer_answer_t peer_execute(peer_t *self, const peer_command_t *com
       int where = MAP_FIXED_NOREPLACE; /* what the library allocated must be unmapped by now */
       for (size_t i = 0; i < PEER_MAPPINGS; i++)
         if (self->mappings[i].address == wanted) where = MAP_FIXED;
-      place = mmap(wanted, command->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | where, -1, 0);
-      CHECK(place == wanted, "mmap at %p: %s", wanted, strerror(errno));
+      /* Other threads of this process map and unmap small things: a neighbour may stand there for a moment. */
+      for (int attempt = 0;; attempt++) {
+        place = mmap(wanted, command->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | where, -1, 0);
+        if (place == wanted) break;
+        CHECK(errno == EEXIST && attempt < 200, "mmap at %p: %s", wanted, strerror(errno));
+        sleep_ms(10);
+      }
       if (where != MAP_FIXED) peer_keep(self, wanted, command->length);
       memset(place, (int)command->flags, command->length);
       break;
