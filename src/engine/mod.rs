@@ -97,6 +97,16 @@ impl Engine {
         let reactor = Arc::new(
             Reactor::start(&config.name, config.worker_threads as usize).context("starting the worker threads")?,
         );
+        // Its threads outlive a failure otherwise: what was added to the reactor keeps it alive.
+        Engine::assemble(config, tag, backend, reactor.clone()).inspect_err(|_| reactor.stop())
+    }
+
+    fn assemble(
+        config: Config,
+        tag: u16,
+        backend: Option<Arc<dyn MetadataBackend>>,
+        reactor: Arc<Reactor>,
+    ) -> Result<Arc<Engine>> {
         let memory = Arc::new(MemoryTable::new(tag));
         let metrics = Arc::new(Metrics::default());
         let id = EngineId::random();

@@ -147,6 +147,11 @@ impl Reactor {
         self.shared.wakeups.load(Ordering::Relaxed)
     }
 
+    /// A token for `add_as`, for a source that must know it before it is called for the first time.
+    pub fn token(&self, worker: usize) -> Token {
+        Token { worker: worker % self.workers.len(), id: self.next_id.fetch_add(1, Ordering::Relaxed) }
+    }
+
     pub fn add(
         &self,
         worker: usize,
@@ -154,14 +159,24 @@ impl Reactor {
         interest: Interest,
         source: Arc<dyn Source>,
     ) -> io::Result<Token> {
-        let token = Token { worker: worker % self.workers.len(), id: self.next_id.fetch_add(1, Ordering::Relaxed) };
+        let token = self.token(worker);
+        self.add_as(token, fd, interest, source).map(|()| token)
+    }
+
+    pub fn add_as(
+        &self,
+        token: Token,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        source: Arc<dyn Source>,
+    ) -> io::Result<()> {
         let worker = &self.workers[token.worker];
         worker.sources.lock().insert(token.id, source);
         if let Err(error) = worker.control(libc::EPOLL_CTL_ADD, fd, interest.bits(), token.id) {
             worker.sources.lock().remove(&token.id);
             return Err(error);
         }
-        Ok(token)
+        Ok(())
     }
 
     pub fn modify(&self, token: Token, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {

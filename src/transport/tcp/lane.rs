@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -79,7 +79,7 @@ pub struct Lane {
     pub index: u32,
     pub epoch: u64,
     socket: TcpStream,
-    token: OnceLock<Token>,
+    token: Token,
     state: Mutex<State>,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
@@ -110,7 +110,7 @@ impl Lane {
             index,
             epoch,
             socket,
-            token: OnceLock::new(),
+            token: link.node.reactor.token(index as usize),
             state: Mutex::new(State {
                 phase: Phase::Connecting,
                 greeting: None,
@@ -139,9 +139,8 @@ impl Lane {
             me: me.clone(),
         });
         let interest = Interest { readable: true, writable: true, edge: true };
-        let added = lane.node.reactor.add(index as usize, lane.socket.as_fd(), interest, lane.clone());
-        let token = added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
-        let _ = lane.token.set(token);
+        let added = lane.node.reactor.add_as(lane.token, lane.socket.as_fd(), interest, lane.clone());
+        added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
         Ok(lane)
     }
 
@@ -172,9 +171,7 @@ impl Lane {
 
     /// Calls this lane's worker, which sends what waits.
     pub fn nudge(&self) {
-        if let Some(token) = self.token.get() {
-            self.node.reactor.nudge(*token);
-        }
+        self.node.reactor.nudge(self.token);
     }
 
     /// Sends what waits, if no other thread does: messages of this lane, then slices of the link, at most `budget`
@@ -319,9 +316,7 @@ impl Lane {
             return;
         }
         let interest = Interest { readable: wanted, writable: true, edge: true };
-        if let Some(token) = self.token.get() {
-            let _ = self.node.reactor.modify(*token, self.socket.as_fd(), interest);
-        }
+        let _ = self.node.reactor.modify(self.token, self.socket.as_fd(), interest);
     }
 
     /// Lets the worker receive, unless a thread is at it.
@@ -355,9 +350,7 @@ impl Lane {
             return;
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        if let Some(token) = self.token.get() {
-            self.node.reactor.remove(*token, self.socket.as_fd());
-        }
+        self.node.reactor.remove(self.token, self.socket.as_fd());
     }
 
     /// After `kill`: waits for threads in the middle of a system call, and returns what was not answered. Must not be
@@ -397,7 +390,7 @@ impl Lane {
             state.greeting = Some(greeting);
         }
         self.messages.lock().push_back(hello);
-        self.send_queued(0)
+        self.send_queued(SEND_BUDGET)
     }
 
     fn met(&self, body: &[u8]) -> Result<()> {
@@ -447,22 +440,28 @@ impl Lane {
     fn settle(&self, flight: Flight) {
         self.unanswered.fetch_sub(flight.bytes, Ordering::AcqRel);
         let Some(link) = self.link.upgrade() else { return };
-        let mut done = 0;
+        let refusal = |position: usize| {
+            flight.refused.iter().find(|(refused, _)| *refused as usize == position).map(|(_, code)| *code)
+        };
+        // Counted before the last word: whoever waits for the batch finds its bytes counted.
+        let refused: usize = flight
+            .refused
+            .iter()
+            .filter_map(|(position, _)| flight.slices().nth(*position as usize))
+            .map(|(run, index)| run.owner.slices()[index as usize].len())
+            .sum();
+        link.count(flight.opcode, (flight.bytes - refused) as u64);
         for (position, (run, index)) in flight.slices().enumerate() {
-            let refused = if flight.refused.is_empty() {
-                None
-            } else {
-                flight.refused.iter().find(|(refused, _)| *refused as usize == position)
-            };
-            match refused {
-                None => {
-                    done += run.owner.slices()[index as usize].len() as u64;
-                    run.owner.complete(run.epoch, index, Outcome::Done, &String::new);
+            match refusal(position) {
+                // Stopped meanwhile: bytes that arrived were dropped, and zeros may have been sent instead of others.
+                None if run.owner.stopped().is_some() => {
+                    let reason = run.owner.stopped().unwrap_or(Code::Canceled);
+                    run.owner.complete(run.epoch, index, Outcome::Failed(reason), &|| "stopped under way".into());
                 }
-                Some((_, code)) => link.slice_refused(run, index, *code, CHECKSUM_RETRIES),
+                None => run.owner.complete(run.epoch, index, Outcome::Done, &String::new),
+                Some(code) => link.slice_refused(run, index, code, CHECKSUM_RETRIES),
             }
         }
-        link.count(flight.opcode, done);
         if let Some(mut sender) = self.sender.try_lock() {
             let mut runs = flight.runs;
             runs.clear();

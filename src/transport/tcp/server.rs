@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -37,7 +37,7 @@ pub struct Server {
     /// None once closed: the port is free then.
     listener: Mutex<Option<TcpListener>>,
     bound: SocketAddr,
-    token: OnceLock<Token>,
+    token: Token,
     sessions: Mutex<Sessions>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
@@ -55,15 +55,17 @@ impl Server {
             node: node.clone(),
             listener: Mutex::new(None),
             bound,
-            token: OnceLock::new(),
+            token: node.reactor.token(0),
             sessions: Mutex::new(Sessions { all: HashMap::new(), peers: HashMap::new(), strangers: 0 }),
             next_number: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             me: me.clone(),
         });
-        let token = node.reactor.add(0, listener.as_fd(), Interest::READ, server.clone()).map_err(io)?;
-        let _ = server.token.set(token);
-        *server.listener.lock() = Some(listener);
+        // Locked, so that a connection that is there already finds the listener.
+        let mut slot = server.listener.lock();
+        node.reactor.add_as(server.token, listener.as_fd(), Interest::READ, server.clone()).map_err(io)?;
+        *slot = Some(listener);
+        drop(slot);
         *node.server.write() = Arc::downgrade(&server);
         Ok(server)
     }
@@ -195,8 +197,8 @@ impl Server {
     /// Ends every connection; on return nothing is applied any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        if let (Some(listener), Some(token)) = (self.listener.lock().take(), self.token.get()) {
-            self.node.reactor.remove(*token, listener.as_fd());
+        if let Some(listener) = self.listener.lock().take() {
+            self.node.reactor.remove(self.token, listener.as_fd());
         }
         let sessions: Vec<Arc<Session>> = self.sessions.lock().all.values().cloned().collect();
         sessions.iter().for_each(|session| session.end());

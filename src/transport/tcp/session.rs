@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use prost::Message;
@@ -69,7 +69,7 @@ pub struct Session {
     server: Weak<Server>,
     pub number: u64,
     socket: TcpStream,
-    token: OnceLock<Token>,
+    token: Token,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
     is_dead: AtomicBool,
@@ -88,7 +88,7 @@ impl Session {
             server: Arc::downgrade(server),
             number,
             socket,
-            token: OnceLock::new(),
+            token: node.reactor.token(number as usize),
             reader: Mutex::new(Reader {
                 receiver: Receiver::default(),
                 work: Work {
@@ -115,9 +115,8 @@ impl Session {
             epoch: AtomicU64::new(0),
             me: me.clone(),
         });
-        let added = node.reactor.add(number as usize, session.socket.as_fd(), Interest::READ, session.clone());
-        let token = added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
-        let _ = session.token.set(token);
+        let added = node.reactor.add_as(session.token, session.socket.as_fd(), Interest::READ, session.clone());
+        added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
         Ok(session)
     }
 
@@ -136,9 +135,7 @@ impl Session {
             return;
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        if let Some(token) = self.token.get() {
-            self.node.reactor.remove(*token, self.socket.as_fd());
-        }
+        self.node.reactor.remove(self.token, self.socket.as_fd());
         if let Some(server) = self.server.upgrade() {
             server.forget(self.number);
         }
@@ -213,14 +210,10 @@ impl Session {
             return Ok(());
         }
         let interest = Interest { readable: !wanted, writable: wanted, edge: false };
-        match self.token.get() {
-            Some(token) => self
-                .node
-                .reactor
-                .modify(*token, self.socket.as_fd(), interest)
-                .map_err(|error| fail!(ConnectionLost, "{error}")),
-            None => Ok(()),
-        }
+        self.node
+            .reactor
+            .modify(self.token, self.socket.as_fd(), interest)
+            .map_err(|error| fail!(ConnectionLost, "{error}"))
     }
 
     fn fail(&self, error: &Error) {
