@@ -136,8 +136,8 @@ static void local_unregister_waits_or_says_busy(const path_t *path) {
   munmap(local, room);
 }
 
-/* A prepared batch holds its local regions until it is released. */
-static void a_prepared_batch_keeps_its_region(void) {
+/* A prepared batch that does not run holds nothing back; it cannot run any more without its region. */
+static void a_prepared_batch_does_not_outlive_its_region(void) {
   mc_engine_t *engine = engine_with("local");
   uint8_t *memory = pages(2 * LENGTH);
   mc_batch_t batch = 0;
@@ -145,11 +145,13 @@ static void a_prepared_batch_keeps_its_region(void) {
   mc_request_t request =
       request_of(MC_OPCODE_WRITE, local_segment(engine), (uint64_t)(uintptr_t)memory + LENGTH, memory, LENGTH);
   CHECK_OK(mc_batch_prepare(engine, &request, 1, NULL, &batch));
-  CHECK_STATUS(MC_ERR_BUSY, mc_memory_unregister(engine, region, MC_MEMORY_FLAG_NO_WAIT));
   CHECK_OK(mc_batch_post(engine, batch));
   CHECK_OK(mc_batch_wait(engine, batch, -1, NULL));
+  CHECK_OK(mc_memory_unregister(engine, region, 0));
+  memset(memory, 0x42, LENGTH);
+  CHECK_STATUS(MC_ERR_ADDRESS_NOT_REGISTERED, mc_batch_post(engine, batch));
+  CHECK_ALL(memory + LENGTH, LENGTH, 0);
   CHECK_OK(mc_batch_release(engine, batch));
-  CHECK_OK(mc_memory_unregister(engine, region, MC_MEMORY_FLAG_NO_WAIT));
   CHECK_OK(mc_engine_destroy(engine));
   munmap(memory, 2 * LENGTH);
 }
@@ -162,6 +164,6 @@ int main(int argc, char **argv) {
   RUN_OVER_PATHS(later_registrations_are_found);
   RUN_OVER_PATHS(unregistered_memory_is_out_of_reach);
   RUN_OVER_PATHS(local_unregister_waits_or_says_busy);
-  RUN(a_prepared_batch_keeps_its_region);
+  RUN(a_prepared_batch_does_not_outlive_its_region);
   return 0;
 }
