@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn run(args: &IdleArgs) -> Result<(), String> {
-    let own = if args.path == Path::Local { Own::thread()? } else { Own::process()? };
+    let own = if args.path == Path::Local { Own::thread()? } else { Own::process("127.0.0.1")? };
     let mut target = own.connect()?;
     let setup = Setup { path: args.path, buffer: BUFFER, has_checksum: true, lanes: 0, worker_threads: 0 };
     let opened = target.open(&setup)?;

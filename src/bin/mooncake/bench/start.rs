@@ -35,7 +35,7 @@ pub fn run(args: &StartArgs) -> Result<(), String> {
 }
 
 fn run_path(args: &StartArgs, path: Path) -> Result<(), String> {
-    let own = if path == Path::Local { Own::thread()? } else { Own::process()? };
+    let own = if path == Path::Local { Own::thread()? } else { Own::process("127.0.0.1")? };
     let mut target = own.connect()?;
     let setup = Setup { path, buffer: BUFFER, has_checksum: true, lanes: 0, worker_threads: 0 };
     let opened = target.open(&setup)?;

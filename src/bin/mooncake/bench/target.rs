@@ -37,7 +37,8 @@ fn listen(bind: &str, port: u16) -> Result<TcpListener, String> {
     TcpListener::bind((bind, port)).map_err(|error| format!("listening on {bind} port {port}: {error}"))
 }
 
-fn accept_within(listener: &TcpListener, patience: Duration) -> Result<TcpStream, String> {
+/// Takes the next connection, if one comes soon enough.
+pub fn accept_within(listener: &TcpListener, patience: Duration) -> Result<TcpStream, String> {
     listener.set_nonblocking(true).map_err(|error| error.to_string())?;
     let begun = std::time::Instant::now();
     loop {
@@ -106,6 +107,8 @@ impl State<'_> {
     }
 
     fn serve(&mut self, serving: Serving) -> Result<u16, String> {
+        // One that failed half-way may still have threads in the memory.
+        self.servers = None;
         let (source, destination) = (self.end()?.source, self.end()?.destination);
         let servers = match serving {
             Serving::Tcp { case, lanes } => {
@@ -136,10 +139,10 @@ pub struct Own {
 }
 
 impl Own {
-    pub fn process() -> Result<Own, String> {
+    pub fn process(bind: &str) -> Result<Own, String> {
         let program = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
         let mut child = Command::new(program)
-            .args(["bench", "transfer", "--target", "--once"])
+            .args(["bench", "transfer", "--target", "--once", "--bind", bind])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

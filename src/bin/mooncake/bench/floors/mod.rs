@@ -86,16 +86,29 @@ impl Place {
     }
 }
 
-/// Threads at the target that serve a floor until the initiator hangs up.
+/// Threads at the target that serve a floor until the initiator hangs up. Dropping it waits for them: they use memory
+/// that may go next.
 pub struct Servers {
     pub port: u16,
     pub threads: Vec<JoinHandle<Result<(), String>>>,
 }
 
 impl Servers {
-    pub fn join(self) -> Result<(), String> {
-        let ends: Vec<_> = self.threads.into_iter().map(|thread| thread.join()).collect();
+    /// Waits for all of them; the first failure.
+    pub fn join(mut self) -> Result<(), String> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let ends: Vec<_> = self.threads.drain(..).map(|thread| thread.join()).collect();
         ends.into_iter()
             .try_for_each(|end| end.map_err(|_| "a thread that serves a floor panicked".to_owned())?)
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // Whoever cares for their end called join().
+        let _ = self.wait();
     }
 }

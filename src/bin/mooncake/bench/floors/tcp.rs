@@ -5,14 +5,19 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use mooncake::sys::memory::Mem;
 
 use super::super::case::{Case, Op};
 use super::super::drive::Mover;
+use super::super::target::accept_within;
 use super::super::walk::Walk;
 use super::raw::{Pieces, Way};
 use super::{Place, Servers};
+
+/// An initiator that asked for a floor connects at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection's share of each batch, at one end.
 struct Lane {
@@ -103,21 +108,22 @@ pub fn serve(
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
     let (case, place) = (*case, Place::target(case, source, destination));
     let accept = move || -> Result<(), String> {
-        let mut threads = Vec::new();
+        let mut servers = Servers { port, threads: Vec::new() };
         for _ in 0..case.threads * lanes {
-            let accepted = listener.accept().and_then(|(mut stream, _)| {
-                stream.set_nodelay(true)?;
-                let mut hello = [0; 2];
-                stream.read_exact(&mut hello)?;
-                Ok((stream, hello))
-            });
-            let (stream, [thread, lane]) = accepted.map_err(|error| format!("accepting raw TCP: {error}"))?;
-            let walk = Walk::new(&case, thread as usize);
-            let mut lane =
-                Lane { stream, walk, place, lane: lane as usize, lanes, pieces: Pieces::default() };
-            threads.push(std::thread::spawn(move || lane.answer()));
+            let mut stream = accept_within(&listener, PATIENCE)?;
+            let mut hello = [0; 2];
+            let greeted = stream
+                .set_nodelay(true)
+                .and_then(|()| stream.set_read_timeout(Some(PATIENCE)))
+                .and_then(|()| stream.read_exact(&mut hello))
+                .and_then(|()| stream.set_read_timeout(None));
+            greeted.map_err(|error| format!("accepting raw TCP: {error}"))?;
+            let [thread, lane] = hello.map(usize::from);
+            let walk = Walk::new(&case, thread);
+            let mut lane = Lane { stream, walk, place, lane, lanes, pieces: Pieces::default() };
+            servers.threads.push(std::thread::spawn(move || lane.answer()));
         }
-        Servers { port, threads }.join()
+        servers.join()
     };
     Ok(Servers { port, threads: vec![std::thread::spawn(accept)] })
 }

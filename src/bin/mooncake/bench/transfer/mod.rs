@@ -65,7 +65,7 @@ fn run_path(
     let own = match &args.initiator {
         Some(_) => None,
         None if path == Path::Local => Some(Own::thread()?),
-        None => Some(Own::process()?),
+        None => Some(Own::process(&args.bind)?),
     };
     let mut target = match (&own, &args.initiator) {
         (Some(own), _) => own.connect()?,
