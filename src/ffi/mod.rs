@@ -2,6 +2,8 @@
 //!
 //! Every function is a check, a call of the Rust core and a store; `boundary` and `live` hold what is clever.
 #![allow(non_camel_case_types)]
+// The comments are those of the header: brackets are shapes of arrays there, and mooncake.h says once what is safe.
+#![allow(rustdoc::broken_intra_doc_links, clippy::missing_safety_doc)]
 
 pub mod boundary;
 pub mod live;
