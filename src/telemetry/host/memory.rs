@@ -77,7 +77,7 @@ fn huge_pages() -> Vec<Finding> {
     kinds.iter().map(finding).collect()
 }
 
-/// The setting in a file such as "always [madvise] never".
+/// The setting in a file such as `always [madvise] never`.
 fn transparent(file: &str, of: &str) -> Finding {
     let text = read(&format!("/sys/kernel/mm/transparent_hugepage/{file}"));
     let chosen = text.as_deref().and_then(chosen).unwrap_or("unknown").to_owned();
