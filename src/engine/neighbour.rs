@@ -1,6 +1,7 @@
 //! A peer in another process of this host: whether there is a way to it that is shorter than the network, and how that
 //! is found out.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -30,14 +31,17 @@ enum State {
 #[derive(Default)]
 pub struct Neighbour {
     state: RwLock<State>,
+    /// What `state` says, for those who ask with every transfer.
+    is_opening: AtomicBool,
     /// Signalled when `Opening` ended.
     decided: (Mutex<()>, Condvar),
 }
 
 impl Neighbour {
-    /// The shortest way for a region; None when only the network leads there.
-    pub fn path(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
+    /// The shortest way to a region of engine `id`; None when only the network leads there.
+    pub fn path(&self, id: EngineId, is_mappable: bool) -> Option<Arc<dyn Path>> {
         match &*self.state.read() {
+            State::Open { attachment, .. } if attachment.peer() != id => None,
             State::Open { memfd: Some(memfd), .. } if is_mappable => Some(memfd.clone()),
             State::Open { cma, .. } => cma.clone(),
             _ => None,
@@ -45,7 +49,13 @@ impl Neighbour {
     }
 
     pub fn is_opening(&self) -> bool {
-        matches!(&*self.state.read(), State::Opening { .. })
+        self.is_opening.load(Ordering::Acquire)
+    }
+
+    /// Changes the state; returns the one before.
+    fn enter(&self, state: &mut State, next: State) -> State {
+        self.is_opening.store(matches!(next, State::Opening { .. }), Ordering::Release);
+        std::mem::replace(state, next)
     }
 
     /// The peer was met, and offered this: from here on what is sent to it waits until `open` found out what that is
@@ -64,7 +74,7 @@ impl Neighbour {
             Some(_) => State::Opening { id, since_ns: clock::now_ns(), attachment: None },
             None => State::Away,
         };
-        let before = std::mem::replace(&mut *state, next);
+        let before = self.enter(&mut state, next);
         drop(state);
         before.close();
         offer
@@ -101,7 +111,7 @@ impl Neighbour {
         let cma = if transports.cma { attachment.cma_path() } else { None };
         let mut state = self.state.write();
         if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
-            *state = State::Open { attachment, memfd, cma };
+            self.enter(&mut state, State::Open { attachment, memfd, cma });
         }
         drop(state);
         self.decide();
@@ -127,7 +137,7 @@ impl Neighbour {
     fn leave(&self, id: EngineId) {
         let mut state = self.state.write();
         if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
-            *state = State::Away;
+            self.enter(&mut state, State::Away);
         }
         drop(state);
         self.decide();
@@ -136,7 +146,7 @@ impl Neighbour {
     pub fn lost(&self, gone: &Arc<Attachment>) {
         let mut state = self.state.write();
         if matches!(&*state, State::Open { attachment, .. } if Arc::ptr_eq(attachment, gone)) {
-            let before = std::mem::take(&mut *state);
+            let before = self.enter(&mut state, State::Away);
             drop(state);
             drop(before);
         }
@@ -165,7 +175,7 @@ impl Neighbour {
     }
 
     pub fn close(&self) {
-        let before = std::mem::take(&mut *self.state.write());
+        let before = self.enter(&mut self.state.write(), State::Away);
         before.close();
         self.decide();
     }

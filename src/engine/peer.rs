@@ -36,6 +36,14 @@ struct Parked {
     is_last_try: bool,
 }
 
+/// Which paths a run may take.
+#[derive(Clone, Copy)]
+enum Way {
+    Shortest,
+    /// A shorter one did not work.
+    Network,
+}
+
 /// Which regions of the peer a segment shows.
 #[derive(Clone)]
 pub enum View {
@@ -154,12 +162,14 @@ impl Peer {
     }
 
     /// The path for a region, in the order of preference.
-    pub fn path_for(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
+    fn path_for(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
         let engine = self.engine.upgrade()?;
-        if let (Some(local), true) = (&self.known.read().local, engine.config.transports.local) {
+        let known = self.known.read();
+        if let (Some(local), true) = (&known.local, engine.config.transports.local) {
             return Some(local.clone());
         }
-        self.neighbour.path(is_mappable).or_else(|| self.network(&engine))
+        let id = known.greeting.as_ref().map(|greeting| greeting.id);
+        id.and_then(|id| self.neighbour.path(id, is_mappable)).or_else(|| self.network(&engine))
     }
 
     fn network(&self, engine: &Engine) -> Option<Arc<dyn Path>> {
@@ -174,10 +184,10 @@ impl Peer {
         if self.neighbour.is_opening() {
             return self.park_until_opened(run, view, is_last_try);
         }
-        self.send_resolved(run, view, is_last_try, |run, is_mappable| self.send(run, self.path_for(is_mappable)));
+        self.send_resolved(run, view, is_last_try, Way::Shortest);
     }
 
-    fn send_resolved(&self, run: Run, view: &View, is_last_try: bool, send: impl Fn(Run, bool)) {
+    fn send_resolved(&self, run: Run, view: &View, is_last_try: bool, way: Way) {
         let known = self.known.read();
         if known.local.is_some() {
             drop(known);
@@ -195,7 +205,15 @@ impl Peer {
                 return self.fail_restarted(&run);
             }
         };
+        let id = greeting.id;
         drop(known);
+        let send = |run, is_mappable| {
+            self.send(run, |engine| match way {
+                // A neighbour with another id has other regions under these keys.
+                Way::Shortest => self.neighbour.path(id, is_mappable).or_else(|| self.network(engine)),
+                Way::Network => self.network(engine),
+            });
+        };
         for run in dispatch::resolve(&run, &shown, send) {
             if matches!(view, View::Blob(..)) || is_last_try {
                 self.fail_unknown(&run);
@@ -211,7 +229,7 @@ impl Peer {
         };
         let regions = match view {
             View::Whole if dispatch::resolve_local(&run, &target.memory) => {
-                return self.send(run, self.path_for(false));
+                return self.send(run, |_| self.path_for(false));
             }
             // Some range is unknown: let the others pass.
             View::Whole => local_descriptor(&target),
@@ -220,7 +238,7 @@ impl Peer {
         };
         match regions {
             Ok(regions) => {
-                for run in dispatch::resolve(&run, &regions, |run, _| self.send(run, self.path_for(false))) {
+                for run in dispatch::resolve(&run, &regions, |run, _| self.send(run, |_| self.path_for(false))) {
                     self.fail_unknown(&run);
                 }
             }
@@ -228,11 +246,11 @@ impl Peer {
         }
     }
 
-    fn send(&self, run: Run, path: Option<Arc<dyn Path>>) {
+    fn send(&self, run: Run, path: impl FnOnce(&Engine) -> Option<Arc<dyn Path>>) {
         let Some(engine) = self.engine.upgrade() else {
             return run.complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into());
         };
-        match path {
+        match path(&engine) {
             Some(path) => engine.copies.submit(&engine, path, run),
             None => run.complete(Outcome::Failed(Code::Unreachable), &|| {
                 format!("no allowed transport reaches {}: see the option \"transports\"", self.label)
@@ -297,9 +315,7 @@ impl Peer {
             return false;
         }
         match outcome {
-            Outcome::Reroute => self.send_resolved(run, view, false, |run, _| {
-                self.send(run, self.engine.upgrade().and_then(|engine| self.network(&engine)));
-            }),
+            Outcome::Reroute => self.send_resolved(run, view, false, Way::Network),
             _ => self.park(run, view, true),
         }
         true

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::error::{Context, Result};
 use crate::id::Slab;
 use crate::sys::memory::Mem;
-use crate::sys::{clock, futex, mmap};
+use crate::sys::{clock, futex, mmap, random};
 use crate::{bail, fail};
 
 /// Peers may read.
@@ -198,7 +198,8 @@ impl MemoryTable {
                 reach: Vec::new(),
                 bytes: 0,
             }),
-            next_key: AtomicU64::new(1),
+            // Another start in every life of a program: a key from an earlier one reaches nothing.
+            next_key: AtomicU64::new(u64::from(u32::from_le_bytes(random::bytes())) << 32 | 1),
             version: AtomicU64::new(1),
             fences: Mutex::new(Vec::new()),
         }

@@ -319,8 +319,10 @@ impl Worker {
         }
     }
 
+    /// Runs the jobs that are there now: those that they add wake the worker again, after its descriptors had their turn.
     fn run_jobs(&self) {
-        loop {
+        let count = self.jobs.lock().len();
+        for _ in 0..count {
             let Some(job) = self.jobs.lock().pop_front() else { return };
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!("a job of a worker thread panicked: a defect in this library");

@@ -10,8 +10,8 @@ use crate::sys::memory::copy;
 use crate::sys::process::{Direction, MAX_PIECES};
 use crate::transport::{Opcode, Outcome, Owner, Path, PathKind, Run, Slice};
 
-/// Most bytes between two looks at whether the batch was stopped or the region unregistered, unless one slice has more.
-const GROUP_BYTES: usize = 256 << 10;
+/// Most bytes between two looks at whether the batch was stopped or the region unregistered: some 0.1 ms.
+const GROUP_BYTES: usize = 1 << 20;
 
 /// One of the two ways to the process of an attachment.
 pub struct SharedPath {
