@@ -7,7 +7,7 @@
 `tcp`  runs Mooncake's transfer_engine_bench (two processes, TCP, connection pool on) and `mooncake bench transfer`.
 `host` runs two NIXL agents over UCX shared memory and `mooncake bench transfer` over cross-memory attach, on hot buffers.
 The peers come by pip into a virtual environment of their own (PEERS, default ~/.cache/mooncake/peers).
-MOONCAKE names our program; ./run bench-peers sets it. Standard library only.
+MOONCAKE names our program; ./run bench peers sets it. Standard library only.
 """
 import argparse
 import json
