@@ -1,5 +1,6 @@
 //! The loop that measures: the same for the library and for every floor.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -108,8 +109,9 @@ fn one_lap<M: Mover>(
     barrier: &Barrier,
     has_failed: &AtomicBool,
 ) -> Result<Lap, String> {
-    let warm = warm_up(mover, times.warm_up);
-    // Others wait here for this thread, whatever became of it.
+    // Others wait below for this thread, whatever becomes of it here.
+    let warm = catch_unwind(AssertUnwindSafe(|| warm_up(mover, times.warm_up)));
+    let warm = warm.unwrap_or_else(|_| Err("a measuring thread panicked".to_owned()));
     barrier.wait();
     barrier.wait();
     let mut steps = warm?;
@@ -158,6 +160,14 @@ mod tests {
         fail_at: u64,
     }
 
+    struct Panicking;
+
+    impl Mover for Panicking {
+        fn step(&mut self, _: u64) -> Result<(), String> {
+            panic!("expected by a test")
+        }
+    }
+
     impl Mover for Counting {
         fn step(&mut self, step: u64) -> Result<(), String> {
             assert_eq!(step, self.next, "steps follow each other, through warming up and timing");
@@ -189,5 +199,11 @@ mod tests {
             let error = drive(movers, times, &Ticker::default(), || Ok(())).err();
             assert_eq!(error.as_deref(), Some("broken"));
         }
+    }
+
+    #[test]
+    fn a_panic_ends_the_run_and_not_the_program() {
+        let error = drive(vec![Panicking, Panicking], TIMES, &Ticker::default(), || Ok(())).err();
+        assert_eq!(error.as_deref(), Some("a measuring thread panicked"));
     }
 }
