@@ -13,6 +13,7 @@ package_of() {
     nft) echo nftables ;;
     unshare) echo util-linux ;;
     cffi) echo python3 python3-cffi ;;
+    venv) echo python3 python3-venv ;;
     *) echo "$1" ;;
   esac
 }
@@ -27,6 +28,7 @@ clang_runtime_package() {
 has() {
   case $1 in
     cffi) [[ -n $(cffi_python) ]] ;;
+    venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
     clang) command -v clang >/dev/null && clang_sanitizes ;;
     cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
     ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
