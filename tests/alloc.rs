@@ -105,8 +105,14 @@ impl World {
             assert_eq!(mc_engine_get_info(world.peer, &mut info), MC_OK);
             assert_eq!(mc_segment_open(world.engine, info.address.as_ptr(), -1, &mut world.segment), MC_OK);
             let (source, target) = (world.source.as_mut_ptr().cast(), world.target.as_mut_ptr().cast());
-            assert_eq!(mc_memory_register(world.engine, source, world.source.len(), null(), &mut region), MC_OK);
-            assert_eq!(mc_memory_register(world.peer, target, world.target.len(), null(), &mut region), MC_OK);
+            assert_eq!(
+                mc_memory_register(world.engine, source, world.source.len(), null(), &mut region),
+                MC_OK
+            );
+            assert_eq!(
+                mc_memory_register(world.peer, target, world.target.len(), null(), &mut region),
+                MC_OK
+            );
             assert_eq!(mc_cq_create(world.engine, null(), &mut world.cq), MC_OK);
         }
         world
@@ -134,7 +140,8 @@ impl World {
         options.cq = self.cq;
         let mut batch = 0;
         // SAFETY: requests and options live during the call.
-        let status = unsafe { mc_batch_prepare(self.engine, requests.as_ptr(), REQUESTS, &options, &mut batch) };
+        let status =
+            unsafe { mc_batch_prepare(self.engine, requests.as_ptr(), REQUESTS, &options, &mut batch) };
         assert_eq!(status, MC_OK);
         batch
     }

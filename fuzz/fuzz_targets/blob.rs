@@ -11,6 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(descriptor.find(u64::MAX, u64::MAX).is_none());
     for region in &descriptor.regions {
         assert!(region.contains(region.address, region.length));
-        assert!(!region.contains(region.address, region.length.saturating_add(1)) || region.length == u64::MAX);
+        assert!(
+            !region.contains(region.address, region.length.saturating_add(1)) || region.length == u64::MAX
+        );
     }
 });

@@ -22,7 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
         2 => drop(round_trip::<Auth>(body)),
         3 => drop(round_trip::<Notice>(body)),
         4 => {
-            let Some(segment) = round_trip::<Description>(body).and_then(|description| description.segment) else {
+            let Some(segment) = round_trip::<Description>(body).and_then(|description| description.segment)
+            else {
                 return;
             };
             let Ok(descriptor) = Descriptor::from_record(segment) else { return };
@@ -34,7 +35,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         _ => {
             if let Ok(message) = shm::wire::decode(body) {
-                assert!(shm::wire::decode(&shm::wire::encode(message.clone())).expect("its own encoding") == message);
+                assert!(
+                    shm::wire::decode(&shm::wire::encode(message.clone())).expect("its own encoding")
+                        == message
+                );
             }
         }
     }

@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use mooncake::transport::tcp::wire::{
-    AckEntry, DataEntry, HEADER_LENGTH, Header, MAX_CONTROL, MAX_ENTRIES, MAX_PAYLOAD, Method, code_of, entries,
+    AckEntry, DataEntry, HEADER_LENGTH, Header, MAX_CONTROL, MAX_ENTRIES, MAX_PAYLOAD, Method, code_of,
+    entries,
 };
 
 fuzz_target!(|bytes: &[u8]| {

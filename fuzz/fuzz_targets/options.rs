@@ -31,7 +31,9 @@ fn try_reading<T: Sized32>(bytes: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    let Some(declared) = bytes.first_chunk::<4>().map(|size| u32::from_le_bytes(*size) as usize) else { return };
+    let Some(declared) = bytes.first_chunk::<4>().map(|size| u32::from_le_bytes(*size) as usize) else {
+        return;
+    };
     // A caller that declares more than there is breaks the contract; more than any struct may have is refused anyway.
     if declared > bytes.len() && declared <= 1 << 16 {
         return;

@@ -33,7 +33,10 @@ fn target() -> (SocketAddr, u64) {
             let mut engine = null_mut();
             assert_eq!(mc_engine_create(&options, &mut engine), 0);
             let mut region = 0;
-            assert_eq!(mc_memory_register(engine, memory.as_mut_ptr().cast(), LENGTH, null(), &mut region), 0);
+            assert_eq!(
+                mc_memory_register(engine, memory.as_mut_ptr().cast(), LENGTH, null(), &mut region),
+                0
+            );
             let mut info: mc_engine_info_t = std::mem::zeroed();
             info.struct_size = size_of::<mc_engine_info_t>() as u32;
             assert_eq!(mc_engine_get_info(engine, &mut info), 0);
@@ -101,7 +104,9 @@ fuzz_target!(|bytes: &[u8]| {
     // The peer may hang up at any moment: that is its right.
     if kind % 4 != 0 {
         let mut answer = [0; HEADER_LENGTH];
-        if socket.write_all(&hello(u32::from(kind % 4 - 1))).is_err() || socket.read_exact(&mut answer).is_err() {
+        if socket.write_all(&hello(u32::from(kind % 4 - 1))).is_err()
+            || socket.read_exact(&mut answer).is_err()
+        {
             return;
         }
         let stream = frames(bytes, memory);
