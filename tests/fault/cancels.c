@@ -42,7 +42,7 @@ static void ten_thousand_cancels_at_random_moments(void) {
   for (int round = 0; round < CANCELS; round++) {
     mc_batch_t batch = 0;
     mc_batch_info_t info = mc_batch_info_default();
-    uint64_t start, delay = random_below(whole_ns * 5 / 4);
+    uint64_t start, delay = random_below(whole_ns);
     bool is_calibration = round % 200 == 0;
     /* Local memory still holds the poison of the round before: nobody touched it after its end. */
     CHECK(round == 0 || is_all(local, room, poison), "round %d: memory was written after its batch had ended", round);
