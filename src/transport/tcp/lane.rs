@@ -26,7 +26,7 @@ use crate::{bail, fail};
 /// Most unanswered bytes on one lane: the pipe stays full over a long link, and a slow lane takes no more than that.
 const WINDOW: usize = 8 << 20;
 /// Most payload and slices in one frame.
-pub const FRAME_BYTES: usize = 256 << 10;
+pub const FRAME_BYTES: usize = 512 << 10;
 const FRAME_SLICES: usize = 128;
 /// Times that a slice is sent again after a wrong checksum.
 const CHECKSUM_RETRIES: u32 = 1;
@@ -201,13 +201,12 @@ impl Lane {
                 // The edge-triggered worker hears when there is room.
                 return Ok(());
             }
-            if left == 0 {
-                if self.has_work(&link) {
-                    self.nudge();
-                }
+            if !self.has_work(&link) {
                 return Ok(());
             }
-            if !self.has_work(&link) {
+            if left == 0 {
+                // The worker goes on; a thread that waits may be faster.
+                self.nudge();
                 return Ok(());
             }
         }

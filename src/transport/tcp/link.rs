@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ const RETRY_PAUSES: [Duration; 5] = [
 const CONNECTION_RETRIES: u32 = 5;
 /// A batch of at least this many bytes is shared out over all lanes.
 const SHARE_BYTES: usize = 512 << 10;
+/// A clock that stood still for so long, and for a keepalive time, belongs to a process that slept.
+const AWAY_NS: u64 = 50_000_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -92,7 +94,9 @@ pub struct Link {
     queued: AtomicUsize,
     calls: Mutex<HashMap<u64, Call>>,
     next_call: AtomicU64,
-    has_pinged: AtomicBool,
+    /// When the peer was asked whether it lives; 0: not, since it was last heard.
+    pinged_ns: AtomicU64,
+    watched_ns: AtomicU64,
     me: Weak<Link>,
 }
 
@@ -124,7 +128,8 @@ impl Link {
             queued: AtomicUsize::new(0),
             calls: Mutex::default(),
             next_call: AtomicU64::new(1),
-            has_pinged: AtomicBool::new(false),
+            pinged_ns: AtomicU64::new(0),
+            watched_ns: AtomicU64::new(0),
             me: me.clone(),
         });
         link.node.links.lock().push(Arc::downgrade(&link));
@@ -593,28 +598,41 @@ impl Link {
             }
             return;
         }
-        let is_shared = bytes >= SHARE_BYTES && count > 1;
-        let first = if is_shared { 0 } else { self.pick(&lanes) };
+        if bytes >= SHARE_BYTES && count > 1 {
+            return self.kick_all(&lanes, bytes.div_ceil(count), opcode);
+        }
+        let first = self.pick(&lanes);
         for offset in 0..lanes.len() {
-            let lane = &lanes[(first + offset) % lanes.len()];
-            if !lane.is_ready() {
-                continue;
-            }
-            if is_shared && offset > 0 {
-                // Its worker sends and receives beside us.
-                lane.hand_to_worker();
-                if opcode == Opcode::Write {
-                    lane.nudge();
-                    continue;
-                }
-            }
-            let share = if is_shared { bytes.div_ceil(count).max(FRAME_BYTES) } else { SEND_BUDGET };
-            let budget = if opcode == Opcode::Write { share.min(SEND_BUDGET) } else { share };
-            if let Err(error) = lane.send_queued(budget) {
-                return self.lane_broken(lane.epoch, error);
-            }
+            self.send_on(&lanes[(first + offset) % lanes.len()], SEND_BUDGET);
             if !self.has_queued() {
                 return;
+            }
+        }
+    }
+
+    /// Shares a large batch out: the workers of the other lanes send and receive beside us.
+    fn kick_all(&self, lanes: &[Arc<Lane>], share: usize, opcode: Opcode) {
+        for lane in &lanes[1..] {
+            lane.hand_to_worker();
+            if opcode == Opcode::Write {
+                // Before we send ourselves: it takes a while to wake.
+                lane.nudge();
+            }
+        }
+        let share = share.next_multiple_of(FRAME_BYTES);
+        if opcode == Opcode::Write {
+            return self.send_on(&lanes[0], share.min(SEND_BUDGET));
+        }
+        // Questions are short: we ask on all lanes.
+        for lane in lanes {
+            self.send_on(lane, share);
+        }
+    }
+
+    fn send_on(&self, lane: &Arc<Lane>, budget: usize) {
+        if lane.is_ready() {
+            if let Err(error) = lane.send_queued(budget) {
+                self.lane_broken(lane.epoch, error);
             }
         }
     }
@@ -684,16 +702,21 @@ impl Link {
     fn watch(&self, now: u64, keepalive: u64) {
         let owes = self.has_calls() || self.lanes.read().iter().any(|lane| lane.unanswered() > 0);
         let silent = now.saturating_sub(self.heard_ns().unwrap_or(now));
-        if !owes {
-            self.has_pinged.store(false, Ordering::Relaxed);
+        // Nothing was owed for a while, or this process slept: then silence says nothing of the peer.
+        let was_away = now.saturating_sub(self.watched_ns.swap(now, Ordering::Relaxed)) > keepalive.max(AWAY_NS);
+        if !owes || was_away || silent < keepalive / 3 {
+            self.pinged_ns.store(0, Ordering::Relaxed);
+        }
+        if !owes || silent < keepalive / 3 {
             return;
         }
-        if silent < keepalive / 3 {
-            self.has_pinged.store(false, Ordering::Relaxed);
-        } else if !self.has_pinged.swap(true, Ordering::Relaxed) {
-            self.ping(now.saturating_add(keepalive), Box::new(|_| ()));
-        } else if silent > keepalive {
-            self.give_up(now);
+        match self.pinged_ns.load(Ordering::Relaxed) {
+            0 => {
+                self.pinged_ns.store(now, Ordering::Relaxed);
+                self.ping(now.saturating_add(keepalive), Box::new(|_| ()));
+            }
+            asked_ns if now.saturating_sub(asked_ns) > keepalive / 3 * 2 => self.give_up(now),
+            _ => {}
         }
     }
 
