@@ -23,7 +23,7 @@ lint_c() {
 }
 
 lint_go() {
-  has go || { skip_without gofmt golang-go; return 0; }
+  has go || { skip_without gofmt "Go 1.21 or later"; return 0; }
   # gofmt only lists what it would change.
   # shellcheck disable=SC2016
   check "gofmt" 120 bash -c 'test -z "$(gofmt -l bindings/go examples/go | tee /dev/stderr)"'

@@ -207,7 +207,7 @@ suite_cffi() {
 
 suite_go() {
   local log status=0
-  has go || { skip_without go golang-go; return 0; }
+  has go || { skip_without go "Go 1.21 or later"; return 0; }
   with_release go || return 0
   export PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig LD_LIBRARY_PATH=$PREFIX/lib
   check "go vet" 600 env -C bindings/go go vet ./...
@@ -254,7 +254,7 @@ suite_examples() {
     program=$BUILD/${source%.*}
     check "$source" 120 "$program"
   done
-  has go || { skip_without "examples/go" golang-go; return 0; }
+  has go || { skip_without "examples/go" "Go 1.21 or later"; return 0; }
   for source in $(find examples/go -name main.go -printf '%h\n' | sort); do
     check "$source" 300 env -C "$source" PKG_CONFIG_PATH="$PREFIX/lib/pkgconfig" LD_LIBRARY_PATH="$PREFIX/lib" go run .
   done

@@ -29,6 +29,7 @@ has() {
   case $1 in
     cffi) [[ -n $(cffi_python) ]] ;;
     venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
+    go) command -v go >/dev/null && go_is_recent ;;
     clang) command -v clang >/dev/null && clang_sanitizes ;;
     cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
     ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
@@ -38,6 +39,25 @@ has() {
 
 clang_sanitizes() {
   echo 'int main(void) { return 0; }' | clang -fsanitize=address -x c -o /dev/null - 2>/dev/null
+}
+
+go_is_recent() {
+  local minimum
+  minimum=$(sed -n 's/^go //p' bindings/go/go.mod)
+  printf '%s\n' "$minimum" "$(go env GOVERSION | sed 's/^go//')" | sort -VC
+}
+
+# An older Go, such as Debian 12's, can fetch a later one as it fetches any module.
+renew_go() {
+  local module directory
+  command -v go >/dev/null || return 1
+  module=golang.org/toolchain@v0.0.1-go1.21.13.$(go env GOOS)-$(go env GOARCH)
+  directory=$(go env GOMODCACHE)/$module
+  echo "fetching: $module" >&2
+  (cd / && go mod download "$module") >&2 || return 1
+  chmod -R u+w,a+x "$directory/bin" "$directory/pkg/tool" || return 1
+  export PATH=$directory/bin:$PATH GOTOOLCHAIN=local
+  has go
 }
 
 # A Python that can import cffi: the one on the path, or the system's.
@@ -68,7 +88,7 @@ apt() {
 want() {
   local tool packages=() missing=()
   for tool in "$@"; do
-    has "$tool" || missing+=("$tool")
+    has "$tool" || { [[ $tool == go ]] && renew_go; } || missing+=("$tool")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if apt_allowed; then
@@ -77,6 +97,7 @@ want() {
       read -r -a packages <<<"$(package_of "$tool" | tr '\n' ' ')"
       echo "installing: ${packages[*]}" >&2
       apt install --no-install-recommends "${packages[@]}" || echo "could not install ${packages[*]}" >&2
+      [[ $tool != go ]] || has go || renew_go || true
     done
   else
     for tool in "${missing[@]}"; do
