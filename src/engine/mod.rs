@@ -114,7 +114,16 @@ impl Engine {
         let node = Node::new(&config, id, memory.clone(), metrics.clone(), reactor.clone(), inbox.clone());
         let host = Host::start(id, memory.clone(), metrics.clone(), reactor.clone());
         node.set_shm(offer_of(&host));
-        let server = if config.listen { Some(Server::start(&config, node.clone())?) } else { None };
+        let server = if config.listen {
+            let started = Server::start(&config, node.clone());
+            // The host and the memory that it fences name each other.
+            Some(started.inspect_err(|_| {
+                host.close();
+                memory.close();
+            })?)
+        } else {
+            None
+        };
         let engine = Arc::new_cyclic(|me: &Weak<Engine>| Engine {
             id,
             memory,

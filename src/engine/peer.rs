@@ -24,6 +24,8 @@ struct Knowledge {
     greeting: Option<Greeting>,
     descriptor: Option<Arc<Descriptor>>,
     local: Option<Arc<LocalPath>>,
+    /// The engine behind `local`.
+    target: Weak<Engine>,
     met_ns: u64,
     restarts: u32,
 }
@@ -111,6 +113,7 @@ impl Peer {
         let mut known = self.known.write();
         known.greeting = Some(Greeting { id: target.id, name: target.config.name.clone() });
         known.local = Some(Arc::new(path));
+        known.target = target.me.clone();
         known.met_ns = clock::now_ns();
     }
 
@@ -130,7 +133,7 @@ impl Peer {
     pub fn local_engine(&self) -> Option<Arc<Engine>> {
         let known = self.known.read();
         known.local.as_ref()?;
-        super::process::find(known.greeting.as_ref()?.id)
+        known.target.upgrade().filter(|target| !target.is_closed())
     }
 
     pub fn info(&self) -> PeerInfo {

@@ -182,7 +182,7 @@ impl Engine {
     }
 }
 
-/// Addresses of "host:port" or "[IPv6]:port".
+/// Addresses of `host:port` or `[IPv6]:port`.
 fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     if let Ok(numeric) = address.parse::<SocketAddr>() {
         return Ok(vec![numeric]);

@@ -66,6 +66,19 @@ impl LocalPath {
         (count as u32, Ok(()))
     }
 
+    fn count(&self, moved: &mut Moved) {
+        let Moved { read, written } = std::mem::take(moved);
+        let (ours, theirs) = (self.metrics.path(PathKind::Local), self.target_metrics.path(PathKind::Local));
+        if read > 0 {
+            ours.read_bytes.add(read);
+            theirs.served_read_bytes.add(read);
+        }
+        if written > 0 {
+            ours.written_bytes.add(written);
+            theirs.served_written_bytes.add(written);
+        }
+    }
+
     fn find(&self, slice: &Slice, found: &mut Option<Arc<Region>>) -> Result<()> {
         if !found.as_ref().is_some_and(|region| is_in(region, slice)) {
             let key = slice.key.load(Ordering::Relaxed);
@@ -106,6 +119,8 @@ impl Path for LocalPath {
             }
             let (count, result) = self.copy_some(&slices[done as usize..], &mut found, &mut moved);
             run.owner.end_touch();
+            // Before the last word: whoever waits for the batch finds its bytes counted.
+            self.count(&mut moved);
             run.owner.complete_exclusive(run.epoch, first, count);
             done += count;
             if let Err(error) = result {
@@ -113,15 +128,6 @@ impl Path for LocalPath {
                 run.owner.complete(run.epoch, run.first + done, outcome, &|| error.message().to_owned());
                 done += 1;
             }
-        }
-        let (ours, theirs) = (self.metrics.path(PathKind::Local), self.target_metrics.path(PathKind::Local));
-        if moved.read > 0 {
-            ours.read_bytes.add(moved.read);
-            theirs.served_read_bytes.add(moved.read);
-        }
-        if moved.written > 0 {
-            ours.written_bytes.add(moved.written);
-            theirs.served_written_bytes.add(moved.written);
         }
     }
 
