@@ -10,7 +10,7 @@ use crate::world::*;
 fn can_unshare(flags: &[&str]) -> bool {
     let can = Command::new("unshare").args(flags).arg("true").status().is_ok_and(|status| status.success());
     if !can {
-        println!("skipped: unshare {} is not allowed here", flags.join(" "));
+        println!("skipped: same host: unshare {} is not allowed here", flags.join(" "));
     }
     can
 }

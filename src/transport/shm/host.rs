@@ -12,7 +12,6 @@ use super::wire::{
     self, Answer, Ask, Challenge, Gone, Grant, Hello, Message, Refused, Side, Transcript, Welcome,
 };
 use super::{Offer, TOKEN_LENGTH};
-use crate::bail;
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::descriptor::EngineId;
 use crate::segment::memory::{Fence, MemoryTable, REMOTE_READ, Region};
@@ -20,6 +19,7 @@ use crate::sys::reactor::{Interest, Reactor, Ready, Source, Token};
 use crate::sys::{random, unix};
 use crate::telemetry::metrics::Metrics;
 use crate::transport::PathKind;
+use crate::{bail, fail};
 
 /// Peer processes that one engine lets in.
 const MAX_GUESTS: usize = 1024;
@@ -247,8 +247,27 @@ impl Host {
 
     /// Opens a region for a guest, or says why not.
     fn answer(&self, guest: &Guest, ask: &Ask) -> Result<()> {
-        match self.open(guest, ask) {
-            Ok((grant, region)) => {
+        let found = self.find(ask);
+        // Inside until the answer is on its way: no unregistration can pass between the look at the region and the entry
+        // of its slot, and what it tells the guest comes later.
+        let entered = found.as_ref().ok().and_then(|region| region.enter());
+        let granted = match (&found, &entered) {
+            (Ok(region), Some(_)) => guest.grant(region.key).map(|slot| (region, slot)),
+            (Ok(_), None) => {
+                Err(fail!(AddressNotRegistered, "the region at {:#x} was unregistered", ask.address))
+            }
+            (Err(error), _) => Err(error.clone()),
+        };
+        match granted {
+            Ok((region, slot)) => {
+                let grant = Grant {
+                    key: region.key,
+                    slot,
+                    address: region.mem.address() as u64,
+                    length: region.mem.len() as u64,
+                    permissions: region.permissions,
+                    ..Default::default()
+                };
                 // A mapping cannot be made write-only: who may not read goes another way.
                 let file = region.allocation.as_ref().filter(|_| region.permissions & REMOTE_READ != 0);
                 guest.send(Message::Grant(grant), file.map(|allocation| allocation.file.as_fd()))
@@ -261,26 +280,12 @@ impl Host {
         }
     }
 
-    fn open(&self, guest: &Guest, ask: &Ask) -> Result<(Grant, Arc<Region>)> {
+    fn find(&self, ask: &Ask) -> Result<Arc<Region>> {
         let region = self.memory.find_keyed(ask.address as usize, ask.length as usize, 0, ask.key)?;
         if region.permissions == 0 {
             bail!(Permission, "the region at {:#x} is local only", ask.address);
         }
-        // Inside, no unregistration can pass between the look at the region and the entry of its slot.
-        let Some(entered) = region.enter() else {
-            bail!(AddressNotRegistered, "the region at {:#x} was unregistered", ask.address);
-        };
-        let slot = guest.grant(region.key)?;
-        drop(entered);
-        let grant = Grant {
-            key: region.key,
-            slot,
-            address: region.mem.address() as u64,
-            length: region.mem.len() as u64,
-            permissions: region.permissions,
-            ..Default::default()
-        };
-        Ok((grant, region))
+        Ok(region)
     }
 
     fn read_from(&self, guest: &Arc<Guest>) {
