@@ -2,7 +2,7 @@
 #include "fault.h"
 
 enum { CANCELS = 10000, PIECES = 8 };
-static const size_t PIECE = 128 << 10;
+static const size_t PIECE = 256 << 10;
 
 static uint64_t random_state = 0x9e3779b97f4a7c15ull;
 static uint64_t random_below(uint64_t bound) {
