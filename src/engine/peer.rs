@@ -228,7 +228,12 @@ impl Peer {
 
     fn route_local(&self, run: Run, view: &View) {
         let Some(target) = self.local_engine() else {
-            return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} was destroyed", self.label));
+            // Destroyed. Another one may listen at its address by now.
+            let mut known = self.known.write();
+            known.local = None;
+            known.descriptor = None;
+            drop(known);
+            return self.park(run, view, true);
         };
         let regions = match view {
             View::Whole if dispatch::resolve_local(&run, &target.memory) => {

@@ -60,7 +60,9 @@ impl Engine {
         if name.is_empty() || name.len() > 255 {
             bail!(InvalidArgument, "a segment's name has 1 to 255 bytes, not {}", name.len());
         }
-        if let Some(peer) = self.peers.lock().get(name) {
+        // One of this process that was destroyed is looked up anew: a successor has another identity.
+        let is_live = |peer: &&Arc<Peer>| peer.link().is_some() || peer.local_engine().is_some();
+        if let Some(peer) = self.peers.lock().get(name).filter(is_live) {
             return Ok(peer.clone());
         }
         if let Some(backend) = &self.backend {
@@ -98,7 +100,9 @@ impl Engine {
     }
 
     fn keep_peer(&self, key: &str, make: impl FnOnce() -> Arc<Peer>) -> Arc<Peer> {
-        self.peers.lock().entry(key.to_owned()).or_insert_with(make).clone()
+        let mut peers = self.peers.lock();
+        peers.retain(|_, peer| peer.link().is_some() || peer.local_engine().is_some());
+        peers.entry(key.to_owned()).or_insert_with(make).clone()
     }
 
     /// Makes a segment of a blob that `export` of a peer made.

@@ -274,6 +274,8 @@ impl Lane {
         }
         let now = clock::now_ns();
         if now.saturating_sub(self.contended_ns.load(Ordering::Relaxed)) < CONTENDED_NS {
+            // Whoever led last may have left it disarmed.
+            self.hand_to_worker();
             return Ok(false);
         }
         let Some(mut receiver) = self.receiver.try_lock() else {
