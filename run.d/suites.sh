@@ -49,7 +49,7 @@ run_suites() {
 
 tools_of() {
   case $1 in
-    api | flow | leak | tsan | cpp | fuzz) echo clang ;;
+    api | flow | leak | tsan | cpp) echo clang ;;
     cffi) echo cffi ;;
     go | examples) echo go ;;
     fault | demo) echo ip nft unshare ;;
@@ -265,7 +265,7 @@ suite_fault() { with_examples fault || return 0; suite_scripts fault 600 '*.sh';
 
 suite_fuzz() {
   [[ -e fuzz/run.sh ]] || return 0
-  has clang || { skip_without fuzz clang; return 0; }
+  claim_target_dir "$CACHE/fuzz"
   check fuzz 1500 bash fuzz/run.sh
   grep -E 'executions|coverage' "$(log_of fuzz)" | sed 's/^/  /' || true
 }
