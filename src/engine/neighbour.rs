@@ -24,8 +24,16 @@ enum State {
     #[default]
     Away,
     /// Being found out; what is sent to the peer waits for that.
-    Opening { id: EngineId, since_ns: u64, attachment: Option<Arc<Attachment>> },
-    Open { attachment: Arc<Attachment>, memfd: Option<Arc<dyn Path>>, cma: Option<Arc<dyn Path>> },
+    Opening {
+        id: EngineId,
+        since_ns: u64,
+        attachment: Option<Arc<Attachment>>,
+    },
+    Open {
+        attachment: Arc<Attachment>,
+        memfd: Option<Arc<dyn Path>>,
+        cma: Option<Arc<dyn Path>>,
+    },
 }
 
 #[derive(Default)]
@@ -67,7 +75,9 @@ impl Neighbour {
         let mut state = self.state.write();
         match &*state {
             State::Opening { id: known, .. } if *known == id => return None,
-            State::Open { attachment, .. } if attachment.peer() == id && attachment.is_alive() => return None,
+            State::Open { attachment, .. } if attachment.peer() == id && attachment.is_alive() => {
+                return None;
+            }
             _ => {}
         }
         let next = match &offer {
@@ -84,13 +94,10 @@ impl Neighbour {
     pub fn open(&self, engine: &Engine, id: EngineId, offer: &Offer, events: Weak<dyn Events>) {
         let (metrics, reactor) = (engine.metrics.clone(), engine.reactor.clone());
         match Attachment::open(engine.id, id, offer, metrics, reactor, events) {
-            Ok(opened) => {
-                if let State::Opening { id: known, attachment, .. } = &mut *self.state.write() {
-                    if *known == id {
-                        *attachment = Some(opened);
-                    }
-                }
-            }
+            Ok(opened) => match &mut *self.state.write() {
+                State::Opening { id: known, attachment, .. } if *known == id => *attachment = Some(opened),
+                _ => {}
+            },
             Err(error) => {
                 tracing::debug!("engine {id} is reached over the network: {error}");
                 self.leave(id);
@@ -184,7 +191,9 @@ impl Neighbour {
 impl State {
     fn close(self) {
         match self {
-            State::Opening { attachment: Some(attachment), .. } | State::Open { attachment, .. } => attachment.close(),
+            State::Opening { attachment: Some(attachment), .. } | State::Open { attachment, .. } => {
+                attachment.close()
+            }
             _ => {}
         }
     }

@@ -146,18 +146,14 @@ fn more_regions_than_a_control_page_holds_go_another_way() {
     let ranges: Vec<(usize, usize)> = (0..4100).map(|index| (bytes.as_ptr() as usize + index, 64)).collect();
     let ids = owner.memory.register_batch(&ranges, &MemoryOptions::default());
     let targets: Vec<Target> = ids.into_iter().map(|id| owner.target(id.expect("registered"))).collect();
-    let path = attached.cma();
+    let (path, local) = (attached.cma(), lasting(64, 0));
     let outcomes: Vec<Outcome> =
-        targets.iter().map(|target| transfer(&path, Opcode::Read, &vec![0; 64], *target)).collect();
+        targets.iter().map(|target| transfer(&path, Opcode::Read, local, *target)).collect();
     assert_eq!(outcomes[..4096].iter().position(|outcome| *outcome != Outcome::Done), None, "{outcomes:?}");
     assert!(outcomes[4096..].iter().all(|outcome| *outcome == Outcome::Reroute), "{:?}", &outcomes[4096..]);
     owner.memory.unregister(targets[5].id, true).expect("unregister");
     let late = owner.register(lasting(64, 0));
-    assert_eq!(
-        transfer(&path, Opcode::Read, &vec![0; 64], late),
-        Outcome::Done,
-        "a slot that was given back"
-    );
+    assert_eq!(transfer(&path, Opcode::Read, local, late), Outcome::Done, "a slot that was given back");
 }
 
 #[test]

@@ -54,22 +54,21 @@ fn obey(verb: &str, path: &Arc<dyn Path>, target: Target, byte: u8) {
                 }
             }
         }
-        // SAFETY: signals to this process itself.
         "stop-in-copy" => {
-            let job = write().in_copy(|| unsafe {
-                libc::raise(libc::SIGSTOP);
-            });
+            let job = write().in_copy(|| signal_self(libc::SIGSTOP));
             say(&format!("wrote {:?}", job.submit(path).wait()[0]));
         }
-        // SAFETY: as above.
         "die-in-copy" => {
-            let job = write().in_copy(|| unsafe {
-                libc::raise(libc::SIGKILL);
-            });
-            job.submit(path);
+            write().in_copy(|| signal_self(libc::SIGKILL)).submit(path);
         }
         other => panic!("cannot {other}"),
     }
+}
+
+/// The thread that calls takes the signal before this returns.
+fn signal_self(signal: i32) {
+    // SAFETY: plain numbers.
+    unsafe { libc::raise(signal) };
 }
 
 /// Offers a region that can be mapped and one that cannot, both filled with 1; then does what it is told.
