@@ -87,7 +87,10 @@ impl<T> Slab<T> {
         // The bits above the tag are never set.
         match self.slots.get(id.index as usize).filter(|_| id.raw() == raw) {
             Some(slot) if slot.generation == id.generation && slot.value.is_some() => Ok(id.index as usize),
-            _ => Err(fail!(InvalidHandle, "{noun} {raw:#x} is stale: it was closed or released, or never existed")),
+            _ => Err(fail!(
+                InvalidHandle,
+                "{noun} {raw:#x} is stale: it was closed or released, or never existed"
+            )),
         }
     }
 

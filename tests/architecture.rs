@@ -227,8 +227,8 @@ fn without_comments_and_texts(text: &str) -> String {
             end_of_text(rest)
         } else if rest.starts_with("'\"'") {
             3
-        } else if rest.starts_with("'\\") {
-            rest[2..].find('\'').map_or(rest.len(), |end| end + 3)
+        } else if let Some(escaped) = rest.strip_prefix("'\\") {
+            escaped.find('\'').map_or(rest.len(), |end| end + 3)
         } else {
             code.push(letter);
             rest = &rest[letter.len_utf8()..];

@@ -10,7 +10,9 @@ fn generated() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
     let mut builder = cbindgen::Builder::new().with_config(config);
     // File order is header order.
-    for file in ["status", "version", "log", "engine", "memory", "segment", "batch", "cq", "notify", "diagnostics"] {
+    for file in
+        ["status", "version", "log", "engine", "memory", "segment", "batch", "cq", "notify", "diagnostics"]
+    {
         builder = builder.with_src(root().join(format!("src/ffi/{file}.rs")));
     }
     let bindings = builder.generate().expect("cbindgen parses src/ffi");
@@ -37,7 +39,8 @@ fn every_function_is_documented_as_the_template_says() {
     let mut seen = 0;
     for (at, _) in header.match_indices("MC_API\n").chain(header.match_indices("MC_API ")) {
         let declaration = header[at..].split(';').next().unwrap_or_default();
-        let name = declaration.split('(').next().and_then(|left| left.rsplit([' ', '*']).next()).unwrap_or_default();
+        let name =
+            declaration.split('(').next().and_then(|left| left.rsplit([' ', '*']).next()).unwrap_or_default();
         let before = header[..at].trim_end();
         let comment = if before.ends_with("*/") { &before[before.rfind("/**").unwrap_or(0)..] } else { "" };
         seen += 1;

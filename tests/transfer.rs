@@ -15,7 +15,11 @@ static NEXT_TAG: AtomicU16 = AtomicU16::new(1);
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
 fn engine_with(given: Given) -> Arc<Engine> {
-    let given = Given { bind_address: given.bind_address.or(Some("127.0.0.1".into())), no_environment: true, ..given };
+    let given = Given {
+        bind_address: given.bind_address.or(Some("127.0.0.1".into())),
+        no_environment: true,
+        ..given
+    };
     let config = Config::load(given).expect("a valid configuration");
     Engine::create(config, NEXT_TAG.fetch_add(1, Ordering::Relaxed)).expect("an engine")
 }
@@ -79,7 +83,10 @@ fn writes_and_reads(transports: &str) {
         pair.remote.fill(0xee);
         assert_eq!(pair.run(vec![pair.request(Opcode::Write, at, size)]), None);
         assert!(pair.remote[at..at + size] == pair.local[at..at + size], "write of {size}");
-        assert!(pair.remote[..at].iter().chain(&pair.remote[at + size..]).all(|byte| *byte == 0xee), "spill at {size}");
+        assert!(
+            pair.remote[..at].iter().chain(&pair.remote[at + size..]).all(|byte| *byte == 0xee),
+            "spill at {size}"
+        );
         let expected = pair.local.clone();
         pair.local.fill(0);
         assert_eq!(pair.run(vec![pair.request(Opcode::Read, at, size)]), None);
@@ -127,7 +134,9 @@ fn reads_and_writes_mix_in_one_batch() {
         for i in 0..16 {
             let range = i * 4096..(i + 1) * 4096;
             assert!(pair.local[range.clone()] == pair.remote[range.clone()]);
-            assert!(pair.remote[range.clone()] == if i % 2 == 0 { before[range].to_vec() } else { vec![9; 4096] });
+            assert!(
+                pair.remote[range.clone()] == if i % 2 == 0 { before[range].to_vec() } else { vec![9; 4096] }
+            );
         }
     }
 }
@@ -157,7 +166,9 @@ fn memory_registered_after_the_peer_was_met_is_found() {
         let mut request = pair.request(Opcode::Write, 0, 4096);
         request.remote = late.as_ptr() as u64;
         assert_eq!(pair.run(vec![request]), Some(Code::AddressNotRegistered));
-        pair.theirs.register_memory(late.as_ptr() as usize, 4096, &MemoryOptions::default()).expect("register");
+        pair.theirs
+            .register_memory(late.as_ptr() as usize, 4096, &MemoryOptions::default())
+            .expect("register");
         let mut request = pair.request(Opcode::Write, 0, 4096);
         request.remote = late.as_ptr() as u64;
         assert_eq!(pair.run(vec![request]), None, "{transports}");
@@ -186,16 +197,21 @@ fn a_blob_reaches_its_regions_and_no_others_and_not_their_successors() {
     for transports in ["local", "tcp"] {
         let mut pair = pair(transports, 4096);
         let shown = vec![5u8; 4096];
-        let region =
-            pair.theirs.register_memory(shown.as_ptr() as usize, 4096, &MemoryOptions::default()).expect("register");
+        let region = pair
+            .theirs
+            .register_memory(shown.as_ptr() as usize, 4096, &MemoryOptions::default())
+            .expect("register");
         let blob = pair.theirs.export(Some(&[region])).expect("export");
         pair.segment = pair.ours.import_segment(&blob).expect("import");
         assert_eq!(pair.run(vec![pair.request(Opcode::Read, 0, 4096)]), Some(Code::AddressNotRegistered));
-        let request = |pair: &Pair| Request { remote: shown.as_ptr() as u64, ..pair.request(Opcode::Read, 0, 4096) };
+        let request =
+            |pair: &Pair| Request { remote: shown.as_ptr() as u64, ..pair.request(Opcode::Read, 0, 4096) };
         assert_eq!(pair.run(vec![request(&pair)]), None);
         assert!(pair.local == shown);
         pair.theirs.unregister_memory(region, true).expect("unregister");
-        pair.theirs.register_memory(shown.as_ptr() as usize, 4096, &MemoryOptions::default()).expect("register");
+        pair.theirs
+            .register_memory(shown.as_ptr() as usize, 4096, &MemoryOptions::default())
+            .expect("register");
         assert_eq!(pair.run(vec![request(&pair)]), Some(Code::AddressNotRegistered), "{transports}");
     }
 }
@@ -208,7 +224,8 @@ fn a_notification_follows_its_data() {
         let options = BatchOptions { notify: Some(notify), ..Default::default() };
         let request = pair.request(Opcode::Write, 0, 1 << 20);
         let batch = pair.ours.submit([Ok(request)].into_iter(), options).expect("submit");
-        let taken = pair.theirs.receive_notification(Some("done"), PATIENCE, 16).expect("receive").expect("one came");
+        let taken =
+            pair.theirs.receive_notification(Some("done"), PATIENCE, 16).expect("receive").expect("one came");
         assert_eq!(taken.data.as_deref(), Some(&b"\0x\0"[..]));
         assert!(pair.remote == pair.local);
         assert_eq!(pair.ours.wait(batch, PATIENCE).expect("wait").status, None);
@@ -257,7 +274,9 @@ fn a_successor_is_met(transports: &str) {
     let failed = pair.run(vec![pair.request(Opcode::Write, 0, 4096)]);
     assert!(matches!(failed, Some(Code::Unreachable | Code::ConnectionLost)), "{failed:?}");
     let successor = engine_with(Given { transports: Some(transports.into()), port, ..Default::default() });
-    successor.register_memory(pair.remote.as_ptr() as usize, 4096, &MemoryOptions::default()).expect("register");
+    successor
+        .register_memory(pair.remote.as_ptr() as usize, 4096, &MemoryOptions::default())
+        .expect("register");
     let mut last = None;
     for _ in 0..3 {
         last = pair.run(vec![pair.request(Opcode::Write, 0, 4096)]);

@@ -52,7 +52,11 @@ impl Notification {
             bail!(InvalidArgument, "the tag has {} bytes, at most {TAG_MAX_LENGTH} are allowed", tag.len());
         }
         if data.len() > NOTIFY_MAX_LENGTH {
-            bail!(InvalidArgument, "the notification has {} bytes, at most {NOTIFY_MAX_LENGTH} are allowed", data.len());
+            bail!(
+                InvalidArgument,
+                "the notification has {} bytes, at most {NOTIFY_MAX_LENGTH} are allowed",
+                data.len()
+            );
         }
         Ok(Notification { tag: tag.to_owned(), data: data.to_vec(), segment })
     }
@@ -269,7 +273,11 @@ impl Batch {
         }
         let Some(gone) = self.holds.iter().position(|region| !region.hold()) else { return Ok(()) };
         self.holds[..gone].iter().for_each(|region| region.release());
-        bail!(AddressNotRegistered, "the local region at {:#x} was unregistered", self.holds[gone].mem.address());
+        bail!(
+            AddressNotRegistered,
+            "the local region at {:#x} was unregistered",
+            self.holds[gone].mem.address()
+        );
     }
 
     fn promise_completions(&self) -> Result<()> {
@@ -319,7 +327,8 @@ impl Batch {
             bail!(InvalidArgument, "index is {index}, the batch has {} requests", self.tasks.len());
         };
         let is_done = task.is_done.load(Ordering::Acquire);
-        let status = if is_done { Code::from_raw(task.status.load(Ordering::Acquire)) } else { Some(Code::NotReady) };
+        let status =
+            if is_done { Code::from_raw(task.status.load(Ordering::Acquire)) } else { Some(Code::NotReady) };
         Ok(self.completion_of(index, task, status))
     }
 
@@ -343,7 +352,8 @@ impl Batch {
     /// Stops the batch: on return no byte of its local memory is touched until it is posted again. True when this call
     /// did it.
     pub fn stop(&self, reason: Code) -> bool {
-        if self.is_idle() || self.stop.compare_exchange(0, reason as i32, Ordering::SeqCst, Ordering::SeqCst).is_err()
+        if self.is_idle()
+            || self.stop.compare_exchange(0, reason as i32, Ordering::SeqCst, Ordering::SeqCst).is_err()
         {
             return false;
         }
@@ -382,7 +392,11 @@ impl Batch {
     fn keep_detail(&self, code: Code, detail: &dyn Fn() -> String) {
         if self.status.compare_exchange(0, code as i32, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             let text = detail();
-            tracing::warn!("batch {:#x} failed with {}: {text}", self.id.load(Ordering::Relaxed), code.name());
+            tracing::warn!(
+                "batch {:#x} failed with {}: {text}",
+                self.id.load(Ordering::Relaxed),
+                code.name()
+            );
             *self.detail.lock() = text;
         }
     }
@@ -411,18 +425,24 @@ impl Batch {
         if self.remaining.fetch_sub(count, Ordering::AcqRel) != count {
             return;
         }
-        if self.status.load(Ordering::Acquire) == 0 {
-            if let (Some((segment, notification)), Some(me)) = (&self.notify, self.me.upgrade()) {
-                // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
-                let deadline = self.deadline_ns.load(Ordering::Relaxed);
-                segment.notify(notification, deadline, Box::new(move |result| {
+        if self.status.load(Ordering::Acquire) == 0
+            && let (Some((segment, notification)), Some(me)) = (&self.notify, self.me.upgrade())
+        {
+            // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
+            let deadline = self.deadline_ns.load(Ordering::Relaxed);
+            segment.notify(
+                notification,
+                deadline,
+                Box::new(move |result| {
                     if let Err(error) = result {
-                        me.keep_detail(error.code, &|| format!("sending the notification: {}", error.message()));
+                        me.keep_detail(error.code, &|| {
+                            format!("sending the notification: {}", error.message())
+                        });
                     }
                     me.conclude();
-                }));
-                return;
-            }
+                }),
+            );
+            return;
         }
         self.conclude();
     }
@@ -476,7 +496,10 @@ impl Owner for Batch {
 
     fn begin_touch(&self, epoch: u32) -> bool {
         self.touching.fetch_add(1, Ordering::SeqCst);
-        if self.stop.load(Ordering::SeqCst) != 0 || self.epoch.load(Ordering::SeqCst) != epoch || self.is_done() {
+        if self.stop.load(Ordering::SeqCst) != 0
+            || self.epoch.load(Ordering::SeqCst) != epoch
+            || self.is_done()
+        {
             self.touching.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
@@ -494,7 +517,11 @@ impl Owner for Batch {
         {
             return;
         }
-        if slice.state.compare_exchange(epoch << 1, epoch << 1 | 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if slice
+            .state
+            .compare_exchange(epoch << 1, epoch << 1 | 1, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             return;
         }
         let task = &self.tasks[slice.task as usize];
@@ -569,7 +596,8 @@ impl Batch {
         if slice.is_done(epoch) || self.stopped().is_some() {
             return false;
         }
-        let Some(leg) = self.legs.iter().find(|leg| index >= leg.first && index - leg.first < leg.count) else {
+        let Some(leg) = self.legs.iter().find(|leg| index >= leg.first && index - leg.first < leg.count)
+        else {
             return false;
         };
         let limit = if outcome == Outcome::Reroute { MAX_REROUTES } else { 1 };

@@ -43,9 +43,9 @@ pub fn resolve_local(run: &Run, memory: &MemoryTable) -> bool {
     run.slices().iter().all(|slice| {
         let (address, length) = (slice.remote as usize, slice.len());
         let permission = if slice.opcode == Opcode::Read { REMOTE_READ } else { REMOTE_WRITE };
-        let is_hit = last
-            .as_ref()
-            .is_some_and(|region| region.mem.contains(address, length) && region.permissions & permission != 0);
+        let is_hit = last.as_ref().is_some_and(|region| {
+            region.mem.contains(address, length) && region.permissions & permission != 0
+        });
         if !is_hit {
             last = memory.find(address, length, permission).ok();
         }

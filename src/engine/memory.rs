@@ -9,7 +9,11 @@ impl Engine {
         self.memory.register(address, length, options)
     }
 
-    pub fn register_memory_batch(&self, ranges: &[(usize, usize)], options: &MemoryOptions) -> Vec<Result<u64>> {
+    pub fn register_memory_batch(
+        &self,
+        ranges: &[(usize, usize)],
+        options: &MemoryOptions,
+    ) -> Vec<Result<u64>> {
         self.memory.register_batch(ranges, options)
     }
 

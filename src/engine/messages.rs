@@ -64,6 +64,10 @@ impl Engine {
         each: &mut dyn FnMut(&Completion),
     ) -> Result<()> {
         let queue = self.queue(cq)?;
-        queue.take(timeout.map_or(u64::MAX, |timeout| if timeout.is_zero() { 0 } else { clock::after(timeout) }), limit, each)
+        queue.take(
+            timeout.map_or(u64::MAX, |timeout| if timeout.is_zero() { 0 } else { clock::after(timeout) }),
+            limit,
+            each,
+        )
     }
 }

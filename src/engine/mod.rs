@@ -95,7 +95,8 @@ impl Engine {
     pub fn create(config: Config, tag: u16) -> Result<Arc<Engine>> {
         let backend = config.metadata.as_deref().map(metadata::open).transpose()?;
         let reactor = Arc::new(
-            Reactor::start(&config.name, config.worker_threads as usize).context("starting the worker threads")?,
+            Reactor::start(&config.name, config.worker_threads as usize)
+                .context("starting the worker threads")?,
         );
         // Its threads outlive a failure otherwise: what was added to the reactor keeps it alive.
         Engine::assemble(config, tag, backend, reactor.clone()).inspect_err(|_| reactor.stop())
@@ -165,7 +166,11 @@ impl Engine {
                 self.id,
                 server.bound(),
                 addresses.join(", "),
-                if self.config.psk.is_some() { "peers need the key" } else { "peers are not authenticated: set a key" },
+                if self.config.psk.is_some() {
+                    "peers need the key"
+                } else {
+                    "peers are not authenticated: set a key"
+                },
             );
         }
         if let Some(backend) = &self.backend {
@@ -182,10 +187,10 @@ impl Engine {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Some(backend) = &self.backend {
-            if let Err(error) = backend.remove(&format!("engine/{}", self.config.name)) {
-                tracing::warn!("taking back the name {:?}: {error}", self.config.name);
-            }
+        if let Some(backend) = &self.backend
+            && let Err(error) = backend.remove(&format!("engine/{}", self.config.name))
+        {
+            tracing::warn!("taking back the name {:?}: {error}", self.config.name);
         }
         process::remove(self.id);
         self.stop_everything();
@@ -255,7 +260,7 @@ impl Engine {
             registered_bytes,
             segment_count: (self.segments.read().len() as u64).saturating_sub(1),
             batch_count: self.batches.read().len() as u64,
-            notify_count: self.inbox.len() as u64,
+            notify_count: self.inbox.count() as u64,
         }
     }
 
@@ -281,7 +286,8 @@ impl Engine {
     /// A blob with which a peer can reach this engine and the given regions (all, when None).
     pub fn export(&self, regions: Option<&[u64]>) -> Result<Vec<u8>> {
         let addresses = self.node.addresses();
-        SegmentRecord::of(&self.memory, self.id, &self.config.name, addresses, regions).map(|record| to_blob(&record))
+        SegmentRecord::of(&self.memory, self.id, &self.config.name, addresses, regions)
+            .map(|record| to_blob(&record))
     }
 
     /// The ending of a batch, told by itself.

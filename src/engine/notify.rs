@@ -56,7 +56,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.state.lock().waiting.len()
     }
 
@@ -77,7 +77,14 @@ impl Inbox {
         drop(state);
         self.arrived.notify_all();
         if let Some((cq, user_data)) = announced {
-            cq.deliver_extra(Completion { user_data, batch: 0, index: 0, length, status: None, kind: Kind::Notify });
+            cq.deliver_extra(Completion {
+                user_data,
+                batch: 0,
+                index: 0,
+                length,
+                status: None,
+                kind: Kind::Notify,
+            });
         }
         Ok(())
     }

@@ -79,7 +79,11 @@ pub struct PeerInfo {
 
 impl Peer {
     /// A peer at the other end of a link.
-    pub fn new(label: String, engine: &Arc<Engine>, link: impl FnOnce(Weak<dyn LinkEvents>) -> Arc<Link>) -> Arc<Peer> {
+    pub fn new(
+        label: String,
+        engine: &Arc<Engine>,
+        link: impl FnOnce(Weak<dyn LinkEvents>) -> Arc<Link>,
+    ) -> Arc<Peer> {
         Arc::new_cyclic(|me: &Weak<Peer>| Peer {
             label,
             engine: Arc::downgrade(engine),
@@ -246,7 +250,9 @@ impl Peer {
         };
         match regions {
             Ok(regions) => {
-                for run in dispatch::resolve(&run, &regions, |run, _| self.send(run, |_| self.path_for(false))) {
+                for run in
+                    dispatch::resolve(&run, &regions, |run, _| self.send(run, |_| self.path_for(false)))
+                {
                     self.fail_unknown(&run);
                 }
             }

@@ -109,7 +109,8 @@ impl Engine {
 
     /// Ends every batch, as the engine goes.
     pub(super) fn stop_everything(&self) {
-        let mut batches: Vec<Arc<Batch>> = self.batches.read().iter().map(|(_, batch)| batch.clone()).collect();
+        let mut batches: Vec<Arc<Batch>> =
+            self.batches.read().iter().map(|(_, batch)| batch.clone()).collect();
         batches.extend(self.active.lock().iter().cloned());
         batches.retain(|batch| !batch.is_idle());
         for batch in &batches {

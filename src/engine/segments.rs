@@ -36,11 +36,11 @@ impl Engine {
         self.local_segment_id();
         let until = clock::after(timeout.unwrap_or(self.config.default_deadline));
         let peer = self.peer_named(name)?;
-        if timeout.is_none_or(|timeout| !timeout.is_zero()) {
-            if let Err(error) = peer.meet(until) {
-                self.forget_peer(&peer);
-                return Err(error.context(format_args!("opening {name}")));
-            }
+        if timeout.is_none_or(|timeout| !timeout.is_zero())
+            && let Err(error) = peer.meet(until)
+        {
+            self.forget_peer(&peer);
+            return Err(error.context(format_args!("opening {name}")));
         }
         self.add_segment(Segment { peer, view: View::Whole })
     }
@@ -66,7 +66,9 @@ impl Engine {
             return Ok(peer.clone());
         }
         if let Some(backend) = &self.backend {
-            if let Some(blob) = backend.get(&format!("engine/{name}")).context(format_args!("looking up {name:?}"))? {
+            if let Some(blob) =
+                backend.get(&format!("engine/{name}")).context(format_args!("looking up {name:?}"))?
+            {
                 let record = from_blob(&blob).context(format_args!("what is published for {name:?}"))?;
                 let id = EngineId::from_bytes(&record.engine_id)?;
                 return self.peer_at(name, Some(id), &record.addresses);
@@ -92,7 +94,9 @@ impl Engine {
             }
         }
         if resolved.is_empty() {
-            return Err(failure.unwrap_or_else(|| fail!(Unreachable, "{label} tells no address: it does not listen")));
+            return Err(
+                failure.unwrap_or_else(|| fail!(Unreachable, "{label} tells no address: it does not listen"))
+            );
         }
         Ok(self.keep_peer(label, || {
             Peer::new(label.to_owned(), &me, |events| Link::new(self.node.clone(), label, resolved, events))
@@ -115,7 +119,9 @@ impl Engine {
             Some(peer) => peer,
             None => self.peer_at(&format!("{}@{id}", record.name), Some(id), &record.addresses)?,
         };
-        let regions = Arc::new(Descriptor::from_record(record).map_err(|error| error.with_code(Code::InvalidArgument))?);
+        let regions = Arc::new(
+            Descriptor::from_record(record).map_err(|error| error.with_code(Code::InvalidArgument))?,
+        );
         self.add_segment(Segment { peer, view: View::Blob(id, regions) })
     }
 
@@ -194,9 +200,12 @@ fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     let Some((host, port)) = address.rsplit_once(':') else {
         bail!(InvalidArgument, "{address:?} has no port: use host:port or [IPv6]:port");
     };
-    let port: u16 = port.parse().map_err(|_| fail!(InvalidArgument, "{address:?} has no port number at its end"))?;
+    let port: u16 =
+        port.parse().map_err(|_| fail!(InvalidArgument, "{address:?} has no port number at its end"))?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() && !host.contains('%')) {
+    if host.is_empty()
+        || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() && !host.contains('%'))
+    {
         bail!(InvalidArgument, "{address:?} is no address: use host:port or [IPv6]:port");
     }
     let found: Vec<SocketAddr> = (host, port)

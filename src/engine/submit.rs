@@ -123,7 +123,9 @@ impl Engine {
         }
         let first = parts.slices.len();
         match &request.local {
-            Local::Contiguous(address) => self.plan_piece(parts, request, *address, request.length as usize, 0)?,
+            Local::Contiguous(address) => {
+                self.plan_piece(parts, request, *address, request.length as usize, 0)?
+            }
             Local::Scattered(spans) => {
                 let mut done = 0u64;
                 for (address, length) in spans {
@@ -131,7 +133,11 @@ impl Engine {
                         bail!(InvalidArgument, "a span is empty");
                     }
                     if *length as u64 > request.length - done {
-                        bail!(InvalidArgument, "the spans hold more than length, which is {}", request.length);
+                        bail!(
+                            InvalidArgument,
+                            "the spans hold more than length, which is {}",
+                            request.length
+                        );
                     }
                     self.plan_piece(parts, request, *address, *length, done)?;
                     done += *length as u64;
@@ -151,7 +157,14 @@ impl Engine {
         Ok(())
     }
 
-    fn plan_piece(&self, parts: &mut Parts, request: &Request, address: usize, length: usize, at: u64) -> Result<()> {
+    fn plan_piece(
+        &self,
+        parts: &mut Parts,
+        request: &Request,
+        address: usize,
+        length: usize,
+        at: u64,
+    ) -> Result<()> {
         if address == 0 {
             bail!(InvalidArgument, "the local address is NULL");
         }
@@ -166,7 +179,12 @@ impl Engine {
     }
 
     /// The region of a local range, held by the batch; neighbours in the same region share a hold.
-    fn hold<'a>(&self, holds: &'a mut Vec<Arc<Region>>, address: usize, length: usize) -> Result<&'a Arc<Region>> {
+    fn hold<'a>(
+        &self,
+        holds: &'a mut Vec<Arc<Region>>,
+        address: usize,
+        length: usize,
+    ) -> Result<&'a Arc<Region>> {
         if !holds.last().is_some_and(|region| region.mem.contains(address, length)) {
             holds.push(self.memory.acquire(address, length)?);
         }

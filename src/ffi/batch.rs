@@ -9,10 +9,10 @@ use super::memory::{at_least_one, mc_span_t};
 use super::options::{self, Sized32, check_flags};
 use super::segment::mc_segment_t;
 use super::status::{MC_OK, mc_status_t};
+use crate::bail;
 use crate::engine::batch::{BatchInfo, BatchOptions, Local, Notification, Request};
 use crate::error::Result;
 use crate::transport::Opcode;
-use crate::bail;
 
 /// A set of requests submitted at once. 0 is never valid.
 pub type mc_batch_t = u64;

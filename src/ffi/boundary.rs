@@ -51,7 +51,10 @@ pub fn call(body: impl FnOnce() -> Result<()>) -> mc_status_t {
 /// As `call`, for the functions whose success has several values.
 pub fn call_status(body: impl FnOnce() -> Result<mc_status_t>) -> mc_status_t {
     if sys::fork::is_child() {
-        return report(&fail!(InvalidState, "this process is a fork of the one that loaded the library: exec() first"));
+        return report(&fail!(
+            InvalidState,
+            "this process is a fork of the one that loaded the library: exec() first"
+        ));
     }
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => status,
@@ -154,7 +157,11 @@ pub unsafe fn fill(
         buffer[copied] = 0;
     }
     if !fits {
-        bail!(BufferTooSmall, "{} bytes are needed, the buffer has {size}", bytes.len() + usize::from(terminate));
+        bail!(
+            BufferTooSmall,
+            "{} bytes are needed, the buffer has {size}",
+            bytes.len() + usize::from(terminate)
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Completion queues: for callers with an event loop.
 
-use super::boundary::{call, output, slice_mut, timeout};
 use super::batch::mc_completion_t;
+use super::boundary::{call, output, slice_mut, timeout};
 use super::engine::{engine_of, mc_engine_t};
 use super::memory::at_least_one;
 use super::options::{self, Sized32};
@@ -125,7 +125,11 @@ pub unsafe extern "C" fn mc_cq_wait(
 /// Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
 /// Since: 0.1
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mc_cq_event_fd(engine: *mut mc_engine_t, cq: mc_cq_t, out_fd: *mut i32) -> mc_status_t {
+pub unsafe extern "C" fn mc_cq_event_fd(
+    engine: *mut mc_engine_t,
+    cq: mc_cq_t,
+    out_fd: *mut i32,
+) -> mc_status_t {
     call(|| {
         let engine = engine_of(engine)?;
         // SAFETY: writable by the rules in mooncake.h.

@@ -136,7 +136,11 @@ pub unsafe extern "C" fn mc_engine_get_metrics(
 /// Threads: blocks for a few system calls.
 /// Since: 0.1
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mc_host_get_report(buffer: *mut c_char, size: usize, out_length: *mut usize) -> mc_status_t {
+pub unsafe extern "C" fn mc_host_get_report(
+    buffer: *mut c_char,
+    size: usize,
+    out_length: *mut usize,
+) -> mc_status_t {
     call(|| {
         let json = crate::telemetry::host::report_json();
         // SAFETY: writable by the rules in mooncake.h.

@@ -3,9 +3,9 @@
 use std::ffi::{c_char, c_void};
 
 use super::boundary::{call, fill, fixed_text, output, slice, text, timeout};
+use super::live;
 use super::options::{self, Sized32, check_flags};
 use super::status::mc_status_t;
-use super::live;
 use crate::config;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -141,7 +141,8 @@ pub unsafe extern "C" fn mc_engine_create(
 ) -> mc_status_t {
     call(|| {
         // SAFETY: readable and writable by the rules in mooncake.h.
-        let (options, out) = unsafe { (options::read(options, "options")?, output(out_engine, "out_engine")?) };
+        let (options, out) =
+            unsafe { (options::read(options, "options")?, output(out_engine, "out_engine")?) };
         // SAFETY: the strings are readable during the call.
         let config = config::Config::load(unsafe { given(&options)? })?;
         let name = live::insert(|tag| Engine::create(config, tag))?;
@@ -227,7 +228,10 @@ pub extern "C" fn mc_engine_drain(engine: *mut mc_engine_t, timeout_ms: i64) -> 
 /// Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
 /// Since: 0.1
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mc_engine_get_info(engine: *const mc_engine_t, out_info: *mut mc_engine_info_t) -> mc_status_t {
+pub unsafe extern "C" fn mc_engine_get_info(
+    engine: *const mc_engine_t,
+    out_info: *mut mc_engine_info_t,
+) -> mc_status_t {
     call(|| {
         let engine = engine_of(engine)?;
         // SAFETY: writable for its declared size, by the rules in mooncake.h.

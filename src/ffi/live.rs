@@ -46,12 +46,11 @@ pub fn get(name: u64) -> Result<Arc<Engine>> {
     if name == 0 {
         bail!(InvalidHandle, "the engine is NULL");
     }
-    if let Some(slot) = slot_of(name) {
-        if let Some((live, engine)) = &*slot.read() {
-            if *live == name {
-                return Ok(engine.clone());
-            }
-        }
+    if let Some(slot) = slot_of(name)
+        && let Some((live, engine)) = &*slot.read()
+        && *live == name
+    {
+        return Ok(engine.clone());
     }
     Err(fail!(InvalidHandle, "engine {name:#x} was destroyed, or is no engine"))
 }

@@ -78,7 +78,8 @@ pub struct mc_memory_info_t {
 // SAFETY: repr(C), size first, zeros are valid.
 unsafe impl Sized32 for mc_memory_info_t {}
 
-const REGISTER_FLAGS: u64 = MC_MEMORY_FLAG_REMOTE_READ | MC_MEMORY_FLAG_REMOTE_WRITE | MC_MEMORY_FLAG_LOCAL_ONLY;
+const REGISTER_FLAGS: u64 =
+    MC_MEMORY_FLAG_REMOTE_READ | MC_MEMORY_FLAG_REMOTE_WRITE | MC_MEMORY_FLAG_LOCAL_ONLY;
 
 /// # Safety
 /// `pointer` is NULL or readable for its declared size, its string too.
@@ -93,7 +94,13 @@ unsafe fn read_options(pointer: *const mc_memory_options_t, known: u64) -> Resul
     if local_only && asked != 0 {
         crate::bail!(InvalidArgument, "MC_MEMORY_FLAG_LOCAL_ONLY excludes _REMOTE_READ and _REMOTE_WRITE");
     }
-    let permissions = if local_only { 0 } else if asked == 0 { both } else { asked };
+    let permissions = if local_only {
+        0
+    } else if asked == 0 {
+        both
+    } else {
+        asked
+    };
     Ok(MemoryOptions {
         permissions: permissions as u32,
         // SAFETY: the caller's promise.
@@ -126,7 +133,8 @@ pub unsafe extern "C" fn mc_memory_register(
     call(|| {
         let engine = engine_of(engine)?;
         // SAFETY: readable and writable by the rules in mooncake.h.
-        let (options, out) = unsafe { (read_options(options, REGISTER_FLAGS)?, output(out_region, "out_region")?) };
+        let (options, out) =
+            unsafe { (read_options(options, REGISTER_FLAGS)?, output(out_region, "out_region")?) };
         *out = engine.register_memory(address as usize, length, &options)?;
         Ok(())
     })
@@ -162,7 +170,8 @@ pub unsafe extern "C" fn mc_memory_register_batch(
                 slice_mut(out_regions, count, "out_regions")?,
             )
         };
-        let ranges: Vec<(usize, usize)> = spans.iter().map(|span| (span.address as usize, span.length)).collect();
+        let ranges: Vec<(usize, usize)> =
+            spans.iter().map(|span| (span.address as usize, span.length)).collect();
         // SAFETY: writable by the rules in mooncake.h.
         let statuses = unsafe { optional_slice_mut(out_statuses, count)? };
         let results = engine.register_memory_batch(&ranges, &options);
@@ -186,7 +195,11 @@ pub unsafe extern "C" fn mc_memory_register_batch(
 /// Threads: blocks until transfers that use the region have ended.
 /// Since: 0.1
 #[unsafe(no_mangle)]
-pub extern "C" fn mc_memory_unregister(engine: *mut mc_engine_t, region: mc_region_t, flags: u64) -> mc_status_t {
+pub extern "C" fn mc_memory_unregister(
+    engine: *mut mc_engine_t,
+    region: mc_region_t,
+    flags: u64,
+) -> mc_status_t {
     call(|| {
         let engine = engine_of(engine)?;
         check_flags(flags, MC_MEMORY_FLAG_NO_WAIT, "flags")?;

@@ -19,7 +19,10 @@ fn declared_size<T: Sized32>(pointer: *const T, name: &str) -> Result<usize> {
     // SAFETY: not NULL (the callers check) and at least the size field is readable, by the rules in mooncake.h.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
     if !(LEAST..=1 << 16).contains(&size) {
-        bail!(InvalidArgument, "{name}->struct_size is {size}: set it to sizeof(*{name}), or use the default() function");
+        bail!(
+            InvalidArgument,
+            "{name}->struct_size is {size}: set it to sizeof(*{name}), or use the default() function"
+        );
     }
     Ok(size)
 }
@@ -42,7 +45,10 @@ pub unsafe fn read<T: Sized32>(pointer: *const T, name: &str) -> Result<T> {
     // SAFETY: the tail lies inside the declared size.
     let tail = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known) };
     if tail.iter().any(|byte| *byte != 0) {
-        return Err(fail!(Unsupported, "{name} uses fields that came after this library: upgrade it, or leave them 0"));
+        return Err(fail!(
+            Unsupported,
+            "{name} uses fields that came after this library: upgrade it, or leave them 0"
+        ));
     }
     Ok(value)
 }

@@ -203,9 +203,8 @@ pub unsafe extern "C" fn mc_segment_list_regions(
     call(|| {
         let engine = engine_of(engine)?;
         // SAFETY: writable by the rules in mooncake.h.
-        let (out, out_count) = unsafe {
-            (slice_mut(out_regions, capacity, "out_regions")?, output(out_count, "out_count")?)
-        };
+        let (out, out_count) =
+            unsafe { (slice_mut(out_regions, capacity, "out_regions")?, output(out_count, "out_count")?) };
         let regions = engine.segment_regions(segment)?;
         *out_count = regions.len();
         for (slot, region) in out.iter_mut().zip(&regions) {
@@ -218,7 +217,11 @@ pub unsafe extern "C" fn mc_segment_list_regions(
             };
         }
         if regions.len() > capacity {
-            crate::bail!(BufferTooSmall, "the segment has {} regions, there is room for {capacity}", regions.len());
+            crate::bail!(
+                BufferTooSmall,
+                "the segment has {} regions, there is room for {capacity}",
+                regions.len()
+            );
         }
         Ok(())
     })
@@ -234,7 +237,11 @@ pub unsafe extern "C" fn mc_segment_list_regions(
 /// Threads: blocks for the peer's answer.
 /// Since: 0.1
 #[unsafe(no_mangle)]
-pub extern "C" fn mc_segment_refresh(engine: *mut mc_engine_t, segment: mc_segment_t, timeout_ms: i64) -> mc_status_t {
+pub extern "C" fn mc_segment_refresh(
+    engine: *mut mc_engine_t,
+    segment: mc_segment_t,
+    timeout_ms: i64,
+) -> mc_status_t {
     call(|| engine_of(engine)?.refresh_segment(segment, timeout(timeout_ms, "timeout_ms")?))
 }
 

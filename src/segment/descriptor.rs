@@ -16,8 +16,9 @@ impl EngineId {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<EngineId> {
-        let array: [u8; 16] =
-            bytes.try_into().map_err(|_| fail!(Rejected, "an engine id has 16 bytes, not {}", bytes.len()))?;
+        let array: [u8; 16] = bytes
+            .try_into()
+            .map_err(|_| fail!(Rejected, "an engine id has 16 bytes, not {}", bytes.len()))?;
         Ok(EngineId(array))
     }
 }
@@ -207,13 +208,18 @@ pub fn from_blob(blob: &[u8]) -> Result<SegmentRecord> {
         bail!(InvalidArgument, "this is no blob of mc_engine_export()");
     }
     if head[7] != BLOB_MAGIC[7] {
-        bail!(VersionMismatch, "the blob has version {}, this library reads version {}", head[7], BLOB_MAGIC[7]);
+        bail!(
+            VersionMismatch,
+            "the blob has version {}, this library reads version {}",
+            head[7],
+            BLOB_MAGIC[7]
+        );
     }
     if head[8..] != crate::sys::checksum::crc32c(body).to_le_bytes() {
         bail!(InvalidArgument, "the blob was cut or changed on its way");
     }
-    let record =
-        SegmentRecord::decode(body).map_err(|error| fail!(InvalidArgument, "the blob cannot be read: {error}"))?;
+    let record = SegmentRecord::decode(body)
+        .map_err(|error| fail!(InvalidArgument, "the blob cannot be read: {error}"))?;
     EngineId::from_bytes(&record.engine_id)?;
     Ok(record)
 }

@@ -240,14 +240,18 @@ impl MemoryTable {
     ) -> Result<u64> {
         check_range(address, length)?;
         if options.location.len() > 31 || options.location.bytes().any(|byte| byte < b' ') {
-            bail!(InvalidArgument, "location {:?} is longer than 31 bytes or not printable", options.location);
+            bail!(
+                InvalidArgument,
+                "location {:?} is longer than 31 bytes or not printable",
+                options.location
+            );
         }
         let identity = Identity { address, length, permissions: options.permissions };
-        if allocation.is_none() {
-            if let Some(id) = table.identical.get(&identity).copied() {
-                table.slab.get_mut(id)?.references += 1;
-                return Ok(id);
-            }
+        if allocation.is_none()
+            && let Some(id) = table.identical.get(&identity).copied()
+        {
+            table.slab.get_mut(id)?.references += 1;
+            return Ok(id);
         }
         let region = Arc::new(Region {
             key: self.next_key.fetch_add(1, Ordering::Relaxed),
@@ -282,8 +286,12 @@ impl MemoryTable {
             let registration = table.slab.get_mut(id)?;
             let region = registration.region.clone();
             match (region.allocation.is_some(), free) {
-                (true, false) => bail!(InvalidState, "the library allocated this region: use mc_memory_free()"),
-                (false, true) => bail!(InvalidState, "the application owns this region: use mc_memory_unregister()"),
+                (true, false) => {
+                    bail!(InvalidState, "the library allocated this region: use mc_memory_free()")
+                }
+                (false, true) => {
+                    bail!(InvalidState, "the application owns this region: use mc_memory_unregister()")
+                }
                 _ => {}
             }
             if registration.references > 1 {
@@ -372,7 +380,13 @@ impl MemoryTable {
     }
 
     /// As `find`, for a peer that names the registration it means.
-    pub fn find_keyed(&self, address: usize, length: usize, permission: u32, key: u64) -> Result<Arc<Region>> {
+    pub fn find_keyed(
+        &self,
+        address: usize,
+        length: usize,
+        permission: u32,
+        key: u64,
+    ) -> Result<Arc<Region>> {
         let table = self.table.read();
         let found = table.search(address, length, |region| region.key == key).cloned().ok_or_else(|| {
             fail!(AddressNotRegistered, "the region that held {address:#x} was unregistered")
@@ -406,7 +420,8 @@ impl MemoryTable {
     /// Every region that peers may reach, in the order of registration.
     pub fn offered(&self) -> Vec<Arc<Region>> {
         let table = self.table.read();
-        let mut regions: Vec<_> = table.sorted.iter().filter(|region| region.permissions != 0).cloned().collect();
+        let mut regions: Vec<_> =
+            table.sorted.iter().filter(|region| region.permissions != 0).cloned().collect();
         regions.sort_by_key(|region| region.key);
         regions
     }
@@ -464,7 +479,12 @@ impl Table {
         Ok(())
     }
 
-    fn search(&self, address: usize, length: usize, wanted: impl Fn(&Region) -> bool) -> Option<&Arc<Region>> {
+    fn search(
+        &self,
+        address: usize,
+        length: usize,
+        wanted: impl Fn(&Region) -> bool,
+    ) -> Option<&Arc<Region>> {
         let end = address.checked_add(length)?;
         let from = self.sorted.partition_point(|region| region.mem.address() <= address);
         (0..from)
@@ -505,11 +525,19 @@ fn allocate(length: usize, options: &MemoryOptions) -> Result<Allocation> {
 fn try_allocate(length: usize, huge_page: usize, options: &MemoryOptions) -> Result<Allocation> {
     let page = if huge_page == 0 { mmap::page_size() } else { huge_page };
     let length = length.next_multiple_of(page);
-    if let Some(available) = mmap::available_memory().filter(|available| length > *available && huge_page == 0) {
-        bail!(NoSpace, "allocating {length} bytes: this host, or this process's control group, has {available} left");
+    if let Some(available) =
+        mmap::available_memory().filter(|available| length > *available && huge_page == 0)
+    {
+        bail!(
+            NoSpace,
+            "allocating {length} bytes: this host, or this process's control group, has {available} left"
+        );
     }
     let out_of_memory = |error: std::io::Error| {
-        fail!(NoSpace, "allocating {length} bytes of shared memory: {error}; see free memory, cgroup limit, /dev/shm")
+        fail!(
+            NoSpace,
+            "allocating {length} bytes of shared memory: {error}; see free memory, cgroup limit, /dev/shm"
+        )
     };
     let file = mmap::memory_file("mooncake", length, huge_page).map_err(out_of_memory)?;
     let mapping = mmap::Mapping::of_file(&file, length, true).map_err(out_of_memory)?;

@@ -91,7 +91,10 @@ unsafe impl Send for IoVec<'_> {}
 
 impl<'a> IoVec<'a> {
     pub fn of(mem: Mem) -> IoVec<'a> {
-        IoVec { raw: libc::iovec { iov_base: mem.address as *mut _, iov_len: mem.length }, lifetime: PhantomData }
+        IoVec {
+            raw: libc::iovec { iov_base: mem.address as *mut _, iov_len: mem.length },
+            lifetime: PhantomData,
+        }
     }
 
     pub fn bytes(bytes: &'a [u8]) -> IoVec<'a> {

@@ -34,7 +34,8 @@ impl Mapping {
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
         let flags = libc::MAP_SHARED | flags;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let address = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
+        let address =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -81,17 +82,20 @@ pub fn memory_file(name: &str, length: usize, huge_page: usize) -> io::Result<Ow
         libc::MFD_HUGETLB | (huge_page.trailing_zeros() << libc::MFD_HUGE_SHIFT)
     };
     // SAFETY: the name is readable.
-    let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | huge) };
+    let raw =
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | huge) };
     if raw < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: just opened, owned by nobody else.
     let file = unsafe { OwnedFd::from_raw_fd(raw) };
+    let size = length as libc::off_t;
     // fallocate takes the pages now: what cannot be had fails here and not as a SIGBUS in the middle of a copy.
     // SAFETY: plain numbers.
-    if unsafe { libc::ftruncate(file.as_raw_fd(), length as libc::off_t) } < 0
-        || unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length as libc::off_t) } < 0
-    {
+    let is_made = unsafe {
+        libc::ftruncate(file.as_raw_fd(), size) == 0 && libc::fallocate(file.as_raw_fd(), 0, 0, size) == 0
+    };
+    if !is_made {
         return Err(io::Error::last_os_error());
     }
     Ok(file)
@@ -152,7 +156,8 @@ pub fn huge_page_size() -> Option<usize> {
         .filter_map(|pool| {
             let name = pool.file_name().into_string().ok()?;
             let kib: usize = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-            let usable = count(&pool.path(), "free_hugepages") + count(&pool.path(), "nr_overcommit_hugepages");
+            let usable =
+                count(&pool.path(), "free_hugepages") + count(&pool.path(), "nr_overcommit_hugepages");
             (usable > 0).then_some(kib * 1024)
         })
         .min()

@@ -119,7 +119,8 @@ impl Reactor {
             reactor.workers.push(worker.clone());
             let shared = shared.clone();
             // The kernel shows 15 bytes of a thread's name.
-            let builder = std::thread::Builder::new().name(format!("mc-{index}-{name}").chars().take(15).collect());
+            let builder =
+                std::thread::Builder::new().name(format!("mc-{index}-{name}").chars().take(15).collect());
             let thread = builder.stack_size(512 << 10).spawn(move || worker.run(index == 0, &shared));
             match thread {
                 Ok(thread) => reactor.threads.lock().push(thread),

@@ -32,7 +32,12 @@ impl LocalPath {
     }
 
     /// Copies slices until STRIDE bytes are done; returns how many, and why it stopped before the next, if it failed.
-    fn copy_some(&self, slices: &[Slice], found: &mut Option<Arc<Region>>, moved: &mut Moved) -> (u32, Result<()>) {
+    fn copy_some(
+        &self,
+        slices: &[Slice],
+        found: &mut Option<Arc<Region>>,
+        moved: &mut Moved,
+    ) -> (u32, Result<()>) {
         let (mut count, mut bytes) = (0, 0);
         while let Some(first) = slices.get(count).filter(|_| bytes < STRIDE) {
             if let Err(error) = self.find(first, found) {
@@ -40,7 +45,8 @@ impl LocalPath {
             }
             let region = found.as_ref().expect("found above");
             let Some(_entered) = region.enter() else {
-                let error = crate::fail!(AddressNotRegistered, "the region at {:#x} was unregistered", first.remote);
+                let error =
+                    crate::fail!(AddressNotRegistered, "the region at {:#x} was unregistered", first.remote);
                 return (count as u32, Err(error));
             };
             // Neighbours in the same region share one entry.
@@ -113,7 +119,9 @@ impl Path for LocalPath {
             let first = run.first + done;
             if !run.owner.begin_touch(run.epoch) {
                 let reason = run.owner.stopped().unwrap_or(Code::Canceled);
-                run.owner.complete(run.epoch, first, Outcome::Failed(reason), &|| "stopped before its copy".into());
+                run.owner.complete(run.epoch, first, Outcome::Failed(reason), &|| {
+                    "stopped before its copy".into()
+                });
                 done += 1;
                 continue;
             }

@@ -39,17 +39,23 @@ pub struct Transcript<'a> {
 
 /// Proof that a side has the key.
 pub fn proof(psk: &[u8], side: Side, transcript: &Transcript<'_>) -> Vec<u8> {
-    mac(psk, &[b"mooncake proof", &[side as u8], transcript.hello, transcript.server_nonce, transcript.server_id])
-        .finalize()
-        .into_bytes()
-        .to_vec()
+    mac(
+        psk,
+        &[b"mooncake proof", &[side as u8], transcript.hello, transcript.server_nonce, transcript.server_id],
+    )
+    .finalize()
+    .into_bytes()
+    .to_vec()
 }
 
 /// Whether a proof is right, in constant time.
 pub fn is_proven(psk: &[u8], side: Side, transcript: &Transcript<'_>, proof: &[u8]) -> bool {
-    mac(psk, &[b"mooncake proof", &[side as u8], transcript.hello, transcript.server_nonce, transcript.server_id])
-        .verify_slice(proof)
-        .is_ok()
+    mac(
+        psk,
+        &[b"mooncake proof", &[side as u8], transcript.hello, transcript.server_nonce, transcript.server_id],
+    )
+    .verify_slice(proof)
+    .is_ok()
 }
 
 /// Tags control messages of one connection, one counter for each direction.
@@ -63,7 +69,8 @@ pub struct Seal {
 
 impl Seal {
     pub fn new(psk: &[u8], ours: Side, transcript: &Transcript<'_>) -> Seal {
-        let key = mac(psk, &[b"mooncake session", transcript.hello, transcript.server_nonce, transcript.server_id]);
+        let key =
+            mac(psk, &[b"mooncake session", transcript.hello, transcript.server_nonce, transcript.server_id]);
         Seal { key: key.finalize().into_bytes().to_vec(), ours, sent: 0, received: 0 }
     }
 
@@ -93,9 +100,9 @@ impl Seal {
         let (body, tag) = body.split_at(body.len() - TAG_LENGTH);
         let theirs = if self.ours == Side::Client { Side::Server } else { Side::Client };
         let head: [u8; HEADER_LENGTH] = header.encode();
-        self.tag(theirs, self.received, &head, body)
-            .verify_truncated_left(tag)
-            .map_err(|_| fail!(Unauthenticated, "a control message with a wrong tag: changed, replayed or forged"))?;
+        self.tag(theirs, self.received, &head, body).verify_truncated_left(tag).map_err(|_| {
+            fail!(Unauthenticated, "a control message with a wrong tag: changed, replayed or forged")
+        })?;
         self.received += 1;
         Ok(body)
     }
@@ -106,7 +113,8 @@ mod tests {
     use super::super::wire::Method;
     use super::*;
 
-    const TRANSCRIPT: Transcript<'_> = Transcript { hello: b"hello", server_nonce: b"nonce", server_id: b"id" };
+    const TRANSCRIPT: Transcript<'_> =
+        Transcript { hello: b"hello", server_nonce: b"nonce", server_id: b"id" };
 
     #[test]
     fn proofs_differ_by_side_and_key() {

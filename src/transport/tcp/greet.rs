@@ -79,17 +79,23 @@ impl ClientGreeting {
 
     /// Judges the answer.
     pub fn finish(&self, node: &Node, body: &[u8]) -> Result<Met> {
-        let ack = HelloAck::decode(body).map_err(|error| fail!(Rejected, "the greeting cannot be read: {error}"))?;
+        let ack = HelloAck::decode(body)
+            .map_err(|error| fail!(Rejected, "the greeting cannot be read: {error}"))?;
         if let Some(code) = wire::code_of(ack.status) {
             let text: String = ack.text.chars().filter(|c| !c.is_control()).take(300).collect();
             return Err(Error::new(code, format!("the peer refuses: {text}")));
         }
         if !(VERSION_MIN..=VERSION_MAX).contains(&ack.version) {
-            bail!(VersionMismatch, "the peer chose protocol {}, we speak {VERSION_MIN} to {VERSION_MAX}", ack.version);
+            bail!(
+                VersionMismatch,
+                "the peer chose protocol {}, we speak {VERSION_MIN} to {VERSION_MAX}",
+                ack.version
+            );
         }
         check_name(&ack.name)?;
         let id = EngineId::from_bytes(&ack.engine_id)?;
-        let transcript = Transcript { hello: &self.hello, server_nonce: &ack.nonce, server_id: &ack.engine_id };
+        let transcript =
+            Transcript { hello: &self.hello, server_nonce: &ack.nonce, server_id: &ack.engine_id };
         let mut met = Met {
             greeting: Greeting { id, name: ack.name.clone() },
             has_checksum: ack.features & features(node) & FEATURE_CHECKSUM != 0,
@@ -132,7 +138,8 @@ pub struct ServerGreeting {
 impl ServerGreeting {
     /// Judges a HELLO and makes the answer.
     pub fn answer(node: &Node, body: &[u8]) -> Result<(ServerGreeting, Vec<u8>)> {
-        let hello = Hello::decode(body).map_err(|error| fail!(Rejected, "the greeting cannot be read: {error}"))?;
+        let hello =
+            Hello::decode(body).map_err(|error| fail!(Rejected, "the greeting cannot be read: {error}"))?;
         if hello.version_min > VERSION_MAX || hello.version_max < VERSION_MIN {
             bail!(
                 VersionMismatch,
@@ -176,7 +183,8 @@ impl ServerGreeting {
     pub fn check(&self, node: &Node, body: &[u8]) -> Result<Option<Seal>> {
         let Some(psk) = &node.psk else { return Ok(None) };
         let transcript = Transcript { hello: &self.hello, server_nonce: &self.nonce, server_id: &node.id.0 };
-        let auth = Auth::decode(body).map_err(|error| fail!(Rejected, "the proof cannot be read: {error}"))?;
+        let auth =
+            Auth::decode(body).map_err(|error| fail!(Rejected, "the proof cannot be read: {error}"))?;
         if !is_proven(psk, Side::Client, &transcript, &auth.proof) {
             bail!(Unauthenticated, "the peer {} does not have our key", self.greeting.name);
         }

@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
 use crate::sys::reactor::{Interest, Ready, Source, Token};
-use crate::sys::{clock, checksum};
+use crate::sys::{checksum, clock};
 use crate::transport::{Opcode, Outcome, Run};
 use crate::{bail, fail};
 
@@ -62,7 +62,6 @@ struct Sender {
     is_sending: bool,
     vectors: Vec<IoVec<'static>>,
     next_id: u64,
-    spare_runs: Vec<Vec<Run>>,
 }
 
 struct State {
@@ -86,6 +85,8 @@ pub struct Lane {
     flights: Mutex<VecDeque<Flight>>,
     /// Of the answer that is arriving: position in its frame and CRC32C of each piece.
     checksums: Mutex<Vec<(u32, u32)>>,
+    /// Lists of runs for frames to come, so that posting allocates nothing.
+    spare_runs: Mutex<Vec<Vec<Run>>>,
     unanswered: AtomicUsize,
     /// Control messages that wait to be sent.
     messages: Mutex<VecDeque<Vec<u8>>>,
@@ -122,11 +123,11 @@ impl Lane {
                 is_sending: false,
                 vectors: Vec::with_capacity(160),
                 next_id: 1,
-                spare_runs: Vec::new(),
             }),
             receiver: Mutex::default(),
             flights: Mutex::new(VecDeque::with_capacity(64)),
             checksums: Mutex::default(),
+            spare_runs: Mutex::new((0..SPARE_RUNS).map(|_| Vec::with_capacity(4)).collect()),
             unanswered: AtomicUsize::new(0),
             messages: Mutex::default(),
             seal_out: Mutex::new(None),
@@ -230,9 +231,9 @@ impl Lane {
         if self.index == 0 || !self.is_ready() || self.unanswered() >= WINDOW {
             return false;
         }
-        let mut runs = sender.spare_runs.pop().unwrap_or_default();
+        let mut runs = self.spare_runs.lock().pop().unwrap_or_default();
         let Some(opcode) = link.take_slices(FRAME_BYTES, FRAME_SLICES, &mut runs) else {
-            sender.spare_runs.push(runs);
+            self.spare_runs.lock().push(runs);
             return false;
         };
         let (has_checksum, offset) = {
@@ -423,7 +424,8 @@ impl Lane {
     fn handle_ack(&self, meta: &[u8]) -> Result<()> {
         for entry in meta.chunks_exact(AckEntry::LENGTH).map(AckEntry::decode) {
             let mut flights = self.flights.lock();
-            let front = flights.front_mut().filter(|flight| flight.id == entry.id && flight.opcode == Opcode::Write);
+            let front =
+                flights.front_mut().filter(|flight| flight.id == entry.id && flight.opcode == Opcode::Write);
             let Some(flight) = front else { bail!(Rejected, "an acknowledgement for no frame of ours") };
             if entry.index != AckEntry::ALL {
                 let code = code_of(entry.status).unwrap_or(Code::Rejected);
@@ -457,18 +459,18 @@ impl Lane {
                 // Stopped meanwhile: bytes that arrived were dropped, and zeros may have been sent instead of others.
                 None if run.owner.stopped().is_some() => {
                     let reason = run.owner.stopped().unwrap_or(Code::Canceled);
-                    run.owner.complete(run.epoch, index, Outcome::Failed(reason), &|| "stopped under way".into());
+                    run.owner
+                        .complete(run.epoch, index, Outcome::Failed(reason), &|| "stopped under way".into());
                 }
                 None => run.owner.complete(run.epoch, index, Outcome::Done, &String::new),
                 Some(code) => link.slice_refused(run, index, code, CHECKSUM_RETRIES),
             }
         }
-        if let Some(mut sender) = self.sender.try_lock() {
-            let mut runs = flight.runs;
-            runs.clear();
-            if sender.spare_runs.len() < 16 {
-                sender.spare_runs.push(runs);
-            }
+        let mut runs = flight.runs;
+        runs.clear();
+        let mut spare = self.spare_runs.lock();
+        if spare.len() < SPARE_RUNS {
+            spare.push(runs);
         }
     }
 
@@ -480,6 +482,8 @@ impl Lane {
     }
 }
 
+/// Lists of runs that a lane keeps.
+const SPARE_RUNS: usize = 16;
 /// Threads that met on a lane leave it to the worker for this long.
 const CONTENDED_NS: u64 = 2_000_000;
 /// A lane that waiting threads left with answers to come is looked after again after this time,
@@ -488,7 +492,14 @@ const UNDRIVEN_NS: u64 = 4_000_000;
 const UNUSED_NS: u64 = 50_000_000;
 
 /// Fills a frame; returns the bytes of its slices.
-fn build(frame: &mut OutFrame, opcode: Opcode, id: u64, runs: &[Run], has_checksum: bool, offset_us: i64) -> usize {
+fn build(
+    frame: &mut OutFrame,
+    opcode: Opcode,
+    id: u64,
+    runs: &[Run],
+    has_checksum: bool,
+    offset_us: i64,
+) -> usize {
     let count: u32 = runs.iter().map(|run| run.count).sum();
     let method = if opcode == Opcode::Write { Method::Write } else { Method::Read };
     let mut header = Header::new(method, id, 0);
@@ -547,7 +558,8 @@ impl Handler for Answers<'_> {
         match header.method {
             Method::HelloAck => self.lane.met(meta),
             Method::Reply => {
-                let link = self.lane.link.upgrade().ok_or_else(|| fail!(ConnectionLost, "the link is closed"))?;
+                let link =
+                    self.lane.link.upgrade().ok_or_else(|| fail!(ConnectionLost, "the link is closed"))?;
                 link.replied(header, meta)
             }
             Method::Ack => self.lane.handle_ack(meta),
@@ -574,7 +586,8 @@ impl Answers<'_> {
     /// Where the bytes of an answer go: into the memory of the slices that were asked for.
     fn place(&mut self, header: &Header, meta: &[u8], payload: &mut Payload) -> Result<()> {
         let mut flights = self.lane.flights.lock();
-        let front = flights.front_mut().filter(|flight| flight.id == header.id && flight.opcode == Opcode::Read);
+        let front =
+            flights.front_mut().filter(|flight| flight.id == header.id && flight.opcode == Opcode::Read);
         let Some(flight) = front else { bail!(Rejected, "data that nobody asked for") };
         let count: u32 = flight.runs.iter().map(|run| run.count).sum();
         if count != header.count {

@@ -102,7 +102,12 @@ pub struct Link {
 
 impl Link {
     /// A link that connects when first needed.
-    pub fn new(node: Arc<Node>, label: &str, addresses: Vec<SocketAddr>, events: Weak<dyn LinkEvents>) -> Arc<Link> {
+    pub fn new(
+        node: Arc<Node>,
+        label: &str,
+        addresses: Vec<SocketAddr>,
+        events: Weak<dyn LinkEvents>,
+    ) -> Arc<Link> {
         let link = Arc::new_cyclic(|me: &Weak<Link>| Link {
             node,
             label: label.to_owned(),
@@ -266,8 +271,8 @@ impl Link {
     }
 
     fn described(&self, body: &[u8]) -> Result<()> {
-        let description =
-            Description::decode(body).map_err(|error| fail!(Rejected, "the description cannot be read: {error}"))?;
+        let description = Description::decode(body)
+            .map_err(|error| fail!(Rejected, "the description cannot be read: {error}"))?;
         let record = description.segment.unwrap_or_default();
         let offer = ShmOffer { socket: description.shm_socket, token: description.shm_token };
         let greeting = {
@@ -353,7 +358,11 @@ impl Link {
         self.fail_sent_calls(&error);
         let is_final = matches!(
             error.code,
-            Code::Unauthenticated | Code::VersionMismatch | Code::Rejected | Code::Internal | Code::Permission
+            Code::Unauthenticated
+                | Code::VersionMismatch
+                | Code::Rejected
+                | Code::Internal
+                | Code::Permission
         );
         let has_waiting = !under_way.is_empty() || self.has_queued() || self.has_calls();
         let again = {
@@ -486,7 +495,8 @@ impl Link {
         let Some(control) = self.control.read().clone().filter(|lane| lane.is_ready()) else { return };
         {
             let mut calls = self.calls.lock();
-            let mut waiting: Vec<u64> = calls.iter().filter(|(_, call)| !call.is_sent).map(|(id, _)| *id).collect();
+            let mut waiting: Vec<u64> =
+                calls.iter().filter(|(_, call)| !call.is_sent).map(|(id, _)| *id).collect();
             waiting.sort_unstable();
             for id in waiting {
                 let call = calls.get_mut(&id).expect("listed above");
@@ -513,7 +523,8 @@ impl Link {
         let result = match header.status() {
             None => Ok(body.to_vec()),
             Some(code) => {
-                let text: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(300).collect();
+                let text: String =
+                    String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(300).collect();
                 Err(Error::new(code, format!("{}: {text}", self.label)))
             }
         };
@@ -630,10 +641,10 @@ impl Link {
     }
 
     fn send_on(&self, lane: &Arc<Lane>, budget: usize) {
-        if lane.is_ready() {
-            if let Err(error) = lane.send_queued(budget) {
-                self.lane_broken(lane.epoch, error);
-            }
+        if lane.is_ready()
+            && let Err(error) = lane.send_queued(budget)
+        {
+            self.lane_broken(lane.epoch, error);
         }
     }
 
@@ -679,10 +690,10 @@ impl Link {
         self.end_late_calls(now);
         let (phase, since) = {
             let mut state = self.state.lock();
-            if let Phase::Waiting(at) = state.phase {
-                if now >= at {
-                    self.connect(&mut state);
-                }
+            if let Phase::Waiting(at) = state.phase
+                && now >= at
+            {
+                self.connect(&mut state);
             }
             (state.phase, state.since_ns)
         };
@@ -703,7 +714,8 @@ impl Link {
         let owes = self.has_calls() || self.lanes.read().iter().any(|lane| lane.unanswered() > 0);
         let silent = now.saturating_sub(self.heard_ns().unwrap_or(now));
         // Nothing was owed for a while, or this process slept: then silence says nothing of the peer.
-        let was_away = now.saturating_sub(self.watched_ns.swap(now, Ordering::Relaxed)) > keepalive.max(AWAY_NS);
+        let was_away =
+            now.saturating_sub(self.watched_ns.swap(now, Ordering::Relaxed)) > keepalive.max(AWAY_NS);
         if !owes || was_away || silent < keepalive / 3 {
             self.pinged_ns.store(0, Ordering::Relaxed);
         }
@@ -726,7 +738,8 @@ impl Link {
         if self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return;
         }
-        let silence = Duration::from_nanos(now.saturating_sub(self.heard_ns().unwrap_or(self.state.lock().since_ns)));
+        let silence =
+            Duration::from_nanos(now.saturating_sub(self.heard_ns().unwrap_or(self.state.lock().since_ns)));
         let under_way = self.tear_down();
         {
             let mut state = self.state.lock();
@@ -746,7 +759,8 @@ impl Link {
     fn end_late_calls(&self, now: u64) {
         let late: Vec<Call> = {
             let mut calls = self.calls.lock();
-            let ids: Vec<u64> = calls.iter().filter(|(_, call)| now >= call.deadline_ns).map(|(id, _)| *id).collect();
+            let ids: Vec<u64> =
+                calls.iter().filter(|(_, call)| now >= call.deadline_ns).map(|(id, _)| *id).collect();
             ids.iter().filter_map(|id| calls.remove(id)).collect()
         };
         for call in late {
@@ -763,7 +777,9 @@ impl Path for Link {
     fn submit(&self, run: Run) {
         if self.state.lock().phase == Phase::Closed {
             let label = &self.label;
-            return run.complete(Outcome::Failed(Code::Canceled), &|| format!("the connection to {label} was closed"));
+            return run.complete(Outcome::Failed(Code::Canceled), &|| {
+                format!("the connection to {label} was closed")
+            });
         }
         let bytes = run.slices().iter().map(|slice| slice.len()).sum();
         let opcode = run.slices()[0].opcode;
@@ -804,7 +820,9 @@ impl Path for Link {
         }
         let reason = owner.stopped().unwrap_or(Code::Canceled);
         for run in mine {
-            run.complete(Outcome::Failed(reason), &|| format!("stopped before it was sent to {}", self.label));
+            run.complete(Outcome::Failed(reason), &|| {
+                format!("stopped before it was sent to {}", self.label)
+            });
         }
         for lane in self.lanes.read().iter() {
             lane.drop_reads(is_mine, reason);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -183,7 +183,8 @@ impl Server {
                 return false;
             }
             let strangers = sessions.all.values().filter(|session| !session.is_greeted());
-            let late = strangers.filter(|session| now.saturating_sub(session.accepted_ns) > patience).cloned();
+            let late =
+                strangers.filter(|session| now.saturating_sub(session.accepted_ns) > patience).cloned();
             (late.collect(), sessions.strangers > 0)
         };
         for session in late {
@@ -223,9 +224,13 @@ fn with_port(ip: &IpAddr, port: u16) -> String {
 
 /// Binds as configured; returns the addresses to tell peers, the best first.
 fn listen(config: &Config) -> Result<(TcpListener, Vec<IpAddr>)> {
-    let addresses = net::interface_addresses().map_err(|error| Error::io("listing network interfaces", &error))?;
+    let addresses =
+        net::interface_addresses().map_err(|error| Error::io("listing network interfaces", &error))?;
     let wanted: Vec<SocketAddr> = match &config.bind {
-        Bind::Any => vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)],
+        Bind::Any => vec![
+            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        ],
         Bind::Address(host) => resolve(host)?,
         Bind::Interface(name) => {
             let found = addresses.iter().filter(|address| address.interface == *name).collect();
@@ -248,9 +253,13 @@ fn listen(config: &Config) -> Result<(TcpListener, Vec<IpAddr>)> {
 fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if bare == "*" {
-        return Ok(vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)]);
+        return Ok(vec![
+            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        ]);
     }
-    let found = (bare, 0).to_socket_addrs().map_err(|error| fail!(NotFound, "bind address {host:?}: {error}"))?;
+    let found =
+        (bare, 0).to_socket_addrs().map_err(|error| fail!(NotFound, "bind address {host:?}: {error}"))?;
     Ok(found.collect())
 }
 

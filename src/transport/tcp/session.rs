@@ -22,7 +22,7 @@ use crate::segment::memory::{REMOTE_READ, REMOTE_WRITE};
 use crate::sys::memory::IoVec;
 use crate::sys::net::Blocking;
 use crate::sys::reactor::{Interest, Ready, Source, Token};
-use crate::sys::{clock, checksum};
+use crate::sys::{checksum, clock};
 use crate::transport::PathKind;
 use crate::{bail, fail};
 
@@ -115,7 +115,8 @@ impl Session {
             epoch: AtomicU64::new(0),
             me: me.clone(),
         });
-        let added = node.reactor.add_as(session.token, session.socket.as_fd(), Interest::READ, session.clone());
+        let added =
+            node.reactor.add_as(session.token, session.socket.as_fd(), Interest::READ, session.clone());
         added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
         Ok(session)
     }
@@ -222,7 +223,9 @@ impl Session {
             reader.work.greeting.as_ref().map(|greeting| greeting.greeting.name.clone())
         };
         let who = name.unwrap_or_else(|| {
-            self.socket.peer_addr().map_or_else(|_| "a stranger".into(), |address| format!("{address}, not greeted"))
+            self.socket
+                .peer_addr()
+                .map_or_else(|_| "a stranger".into(), |address| format!("{address}, not greeted"))
         });
         if error.code == Code::ConnectionLost {
             tracing::debug!("connection of {who}: {}", error.message());
@@ -339,7 +342,8 @@ impl Requests<'_> {
     fn hello(&mut self, body: &[u8]) -> Result<()> {
         let node = &self.session.node;
         let (greeting, answer) = ServerGreeting::answer(node, body)?;
-        let server = self.session.server.upgrade().ok_or_else(|| fail!(Rejected, "the engine is being destroyed"))?;
+        let server =
+            self.session.server.upgrade().ok_or_else(|| fail!(Rejected, "the engine is being destroyed"))?;
         self.work.lane = greeting.lane;
         self.work.has_checksum = greeting.has_checksum;
         let needs_proof = node.psk.is_some();
@@ -353,8 +357,11 @@ impl Requests<'_> {
     }
 
     fn auth(&mut self, body: &[u8]) -> Result<()> {
-        let server = self.session.server.upgrade().ok_or_else(|| fail!(Rejected, "the engine is being destroyed"))?;
-        let Some(greeting) = self.work.greeting.take() else { bail!(Rejected, "a proof before the greeting") };
+        let server =
+            self.session.server.upgrade().ok_or_else(|| fail!(Rejected, "the engine is being destroyed"))?;
+        let Some(greeting) = self.work.greeting.take() else {
+            bail!(Rejected, "a proof before the greeting")
+        };
         if let Some(seal) = greeting.check(&self.session.node, body)? {
             let (out, inward) = seal.split();
             self.work.seal_out = Some(out);
@@ -405,7 +412,8 @@ impl Requests<'_> {
         let node = &self.session.node;
         let segment = SegmentRecord::of(&node.memory, node.id, &node.name, node.addresses(), None)?;
         let shm = node.shm().unwrap_or_default();
-        Ok(Description { segment: Some(segment), shm_socket: shm.socket, shm_token: shm.token }.encode_to_vec())
+        Ok(Description { segment: Some(segment), shm_socket: shm.socket, shm_token: shm.token }
+            .encode_to_vec())
     }
 
     /// Finds where the bytes of a WRITE go; those that may go nowhere are received and dropped.
@@ -474,7 +482,9 @@ impl Requests<'_> {
         let mem = region.mem.part(entry.address as usize - region.mem.address(), entry.length as usize);
         let mut crc = 0;
         if self.work.has_checksum {
-            let Some(_open) = region.enter() else { bail!(AddressNotRegistered, "the region was unregistered") };
+            let Some(_open) = region.enter() else {
+                bail!(AddressNotRegistered, "the region was unregistered")
+            };
             crc = checksum::crc32c_of(mem);
         }
         payload.push(mem, &Gate::Region(region.clone()));
@@ -503,7 +513,8 @@ impl Requests<'_> {
 }
 
 fn notify(node: &Node, body: &[u8], sender: &Greeting) -> Result<Vec<u8>> {
-    let notice = Notice::decode(body).map_err(|error| fail!(Rejected, "the notification cannot be read: {error}"))?;
+    let notice =
+        Notice::decode(body).map_err(|error| fail!(Rejected, "the notification cannot be read: {error}"))?;
     if notice.tag.len() > 255 || notice.tag.contains('\0') || notice.data.len() > 1 << 20 {
         bail!(Rejected, "a notification of {} bytes, tag {}", notice.data.len(), notice.tag.len());
     }

@@ -222,7 +222,11 @@ pub enum Sent {
 }
 
 /// Sends what is left of a frame, as far as the socket takes it.
-pub fn send_frame(socket: &TcpStream, frame: &mut OutFrame, vectors: &mut Vec<IoVec<'static>>) -> Result<Sent> {
+pub fn send_frame(
+    socket: &TcpStream,
+    frame: &mut OutFrame,
+    vectors: &mut Vec<IoVec<'static>>,
+) -> Result<Sent> {
     let total = frame.head.len() + frame.payload.len();
     while frame.sent < total {
         vectors.clear();
@@ -239,7 +243,8 @@ pub fn send_frame(socket: &TcpStream, frame: &mut OutFrame, vectors: &mut Vec<Io
                 length -= part;
             }
         };
-        let sent = frame.payload.with_vectors(offset, vectors, zeros, |vectors| net::send(socket, vectors, false));
+        let sent =
+            frame.payload.with_vectors(offset, vectors, zeros, |vectors| net::send(socket, vectors, false));
         match sent {
             Ok(Some(count)) => frame.sent += count,
             Ok(None) => return Ok(Sent::Blocked),
@@ -315,7 +320,12 @@ impl Default for Receiver {
 impl Receiver {
     /// Receives once and handles every frame that became complete. With `Blocking::Yes` it waits for the first byte, as
     /// long as the socket's read timeout, but never while it holds a gate open.
-    pub fn look(&mut self, socket: &TcpStream, blocking: Blocking, handler: &mut dyn Handler) -> Result<Looked> {
+    pub fn look(
+        &mut self,
+        socket: &TcpStream,
+        blocking: Blocking,
+        handler: &mut dyn Handler,
+    ) -> Result<Looked> {
         let (asked, got) = match self.received {
             None => self.receive_meta(socket, blocking)?,
             Some(received) => self.receive_payload(socket, blocking, received)?,
@@ -352,7 +362,10 @@ impl Receiver {
         blocking: Blocking,
         received: usize,
     ) -> Result<(usize, Option<usize>)> {
-        debug_assert!(self.start == self.end, "staged bytes are consumed before the socket is asked for more");
+        debug_assert!(
+            self.start == self.end,
+            "staged bytes are consumed before the socket is asked for more"
+        );
         self.start = 0;
         self.end = 0;
         if self.sink.is_empty() {
@@ -438,7 +451,11 @@ impl Receiver {
         self.payload.clear();
         handler.begin(&header, meta, &mut self.payload)?;
         if self.payload.len() as u64 != header.payload_length() {
-            return Err(fail!(Rejected, "a {:?} frame whose payload does not match its entries", header.method));
+            return Err(fail!(
+                Rejected,
+                "a {:?} frame whose payload does not match its entries",
+                header.method
+            ));
         }
         self.start += length;
         self.received = Some(0);

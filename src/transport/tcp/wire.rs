@@ -110,8 +110,8 @@ impl Header {
         if bytes[8] != VERSION {
             bail!(VersionMismatch, "the frame has version {}, this library speaks {VERSION}", bytes[8]);
         }
-        let method =
-            Method::from_raw(bytes[9]).ok_or_else(|| fail!(Rejected, "method {} does not exist", bytes[9]))?;
+        let method = Method::from_raw(bytes[9])
+            .ok_or_else(|| fail!(Rejected, "method {} does not exist", bytes[9]))?;
         let header = Header {
             method,
             flags: u16_at(bytes, 10),
@@ -130,10 +130,9 @@ impl Header {
             if self.count == 0 || self.count as usize > MAX_ENTRIES {
                 bail!(Rejected, "a frame of {} entries: 1 to {MAX_ENTRIES} are allowed", self.count);
             }
-            let payload = self
-                .length
-                .checked_sub(entries)
-                .ok_or_else(|| fail!(Rejected, "{} entries do not fit into {} bytes", self.count, self.length))?;
+            let payload = self.length.checked_sub(entries).ok_or_else(|| {
+                fail!(Rejected, "{} entries do not fit into {} bytes", self.count, self.length)
+            })?;
             let carries = matches!(self.method, Method::Write | Method::Data);
             if payload > MAX_PAYLOAD || (!carries && payload != 0) {
                 bail!(Rejected, "a payload of {payload} bytes in a {:?} frame", self.method);
@@ -142,7 +141,12 @@ impl Header {
         }
         let limit = if self.method.is_greeting() { MAX_GREETING } else { MAX_CONTROL };
         if self.length > limit {
-            bail!(Rejected, "a {:?} message of {} bytes: at most {limit} are allowed", self.method, self.length);
+            bail!(
+                Rejected,
+                "a {:?} message of {} bytes: at most {limit} are allowed",
+                self.method,
+                self.length
+            );
         }
         Ok(())
     }
@@ -219,7 +223,11 @@ pub fn entries<'a>(header: &Header, meta: &'a [u8]) -> Result<impl Iterator<Item
     }
     let expected = if header.method == Method::Write { header.payload_length() } else { total };
     if total != expected || total > MAX_PAYLOAD {
-        bail!(Rejected, "the entries of a {:?} frame hold {total} bytes, the frame {expected}", header.method);
+        bail!(
+            Rejected,
+            "the entries of a {:?} frame hold {total} bytes, the frame {expected}",
+            header.method
+        );
     }
     Ok(all)
 }
