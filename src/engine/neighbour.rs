@@ -1,7 +1,7 @@
 //! A peer in another process of this host: whether there is a way to it that is shorter than the network, and how that
 //! is found out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -17,6 +17,8 @@ use crate::transport::{Owner, Path};
 
 /// A neighbour that does not prove itself for so long is met over the network only.
 pub const OPENING_NS: u64 = 500_000_000;
+/// One that was lost, such as a process that was stopped for a while, is tried again after this time.
+const RETRY_NS: u64 = 1_000_000_000;
 
 #[derive(Default)]
 enum State {
@@ -41,6 +43,8 @@ pub struct Neighbour {
     state: RwLock<State>,
     /// What `state` says, for those who ask with every transfer.
     is_opening: AtomicBool,
+    /// When a neighbour that had proven itself, or might have, was lost; 0: none was.
+    lost_ns: AtomicU64,
     /// Signalled when `Opening` ended.
     decided: (Mutex<()>, Condvar),
 }
@@ -58,6 +62,17 @@ impl Neighbour {
 
     pub fn is_opening(&self) -> bool {
         self.is_opening.load(Ordering::Acquire)
+    }
+
+    /// Whether a neighbour was lost and may be back. Where the network leads there too, that is said once per loss and
+    /// after a while; where nothing else does, to everybody who asks.
+    pub fn is_worth_a_try(&self, has_network: bool) -> bool {
+        let lost_ns = self.lost_ns.load(Ordering::Acquire);
+        if lost_ns == 0 || !has_network {
+            return lost_ns != 0;
+        }
+        clock::now_ns() >= lost_ns + RETRY_NS
+            && self.lost_ns.compare_exchange(lost_ns, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Changes the state; returns the one before.
@@ -119,6 +134,7 @@ impl Neighbour {
         let mut state = self.state.write();
         if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
             self.enter(&mut state, State::Open { attachment, memfd, cma });
+            self.lost_ns.store(0, Ordering::Release);
         }
         drop(state);
         self.decide();
@@ -154,6 +170,7 @@ impl Neighbour {
         let mut state = self.state.write();
         if matches!(&*state, State::Open { attachment, .. } if Arc::ptr_eq(attachment, gone)) {
             let before = self.enter(&mut state, State::Away);
+            self.lost_ns.store(clock::now_ns(), Ordering::Release);
             drop(state);
             drop(before);
         }
@@ -177,6 +194,7 @@ impl Neighbour {
             _ => return,
         };
         if let Some(attachment) = late {
+            self.lost_ns.store(clock::now_ns(), Ordering::Release);
             attachment.close();
         }
     }

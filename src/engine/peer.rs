@@ -215,6 +215,17 @@ impl Peer {
         let id = greeting.id;
         drop(known);
         let send = |run, is_mappable| {
+            if matches!(way, Way::Shortest) && !is_last_try && self.neighbour.path(id, is_mappable).is_none()
+            {
+                let has_network = self.engine.upgrade().is_some_and(|engine| self.network(&engine).is_some());
+                if self.neighbour.is_worth_a_try(has_network) {
+                    // Its regions are asked for anew, and with them comes its offer.
+                    match &self.link {
+                        Some(link) if has_network => link.describe(),
+                        _ => return self.park(run, view, true),
+                    }
+                }
+            }
             self.send(run, |engine| match way {
                 // A neighbour with another id has other regions under these keys.
                 Way::Shortest => self.neighbour.path(id, is_mappable).or_else(|| self.network(engine)),
