@@ -72,7 +72,7 @@ impl Engine {
             self.is_ticking.store(true, Ordering::SeqCst);
             return Some(TICK);
         }
-        self.node.next_keepalive(now)
+        self.node.next_keepalive()
     }
 
     /// Ends what is late: first what was not sent, shortly after also what the peer does not confirm.

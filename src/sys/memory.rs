@@ -11,8 +11,6 @@ pub struct Mem {
 }
 
 impl Mem {
-    pub const EMPTY: Mem = Mem { address: 1, length: 0 };
-
     /// # Safety
     /// The range is mapped, and stays mapped and writable (if anything writes to it) as long as the value is used.
     pub const unsafe fn new(address: usize, length: usize) -> Mem {

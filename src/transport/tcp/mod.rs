@@ -134,7 +134,7 @@ impl Node {
     }
 
     /// When to look again although nothing is under way.
-    pub fn next_keepalive(&self, _now: u64) -> Option<Duration> {
+    pub fn next_keepalive(&self) -> Option<Duration> {
         let mut links = self.links.lock();
         links.retain(|link| link.strong_count() > 0);
         (!links.is_empty()).then_some(IDLE_TICK)
