@@ -98,6 +98,9 @@ impl Segment {
         }
         match self.peer.link() {
             Some(link) => link.notify(&notification.tag, &notification.data, deadline_ns, reply),
+            None if self.peer.id() == Some(engine.id) => {
+                reply(Err(fail!(InvalidHandle, "the engine is being destroyed")))
+            }
             None => reply(Err(fail!(Unreachable, "{} was destroyed", self.peer.label))),
         }
     }
