@@ -20,6 +20,18 @@ const (
 	ChecksumRequired Checksum = 2
 )
 
+// Compat says whether engines of Mooncake itself are served and reached.
+type Compat uint32
+
+// CompatOff, the default, speaks to peers of this library only; CompatOn also to Mooncake's, unless there is a key;
+// CompatAllow even then.
+const (
+	CompatDefault Compat = 0
+	CompatOff     Compat = 1
+	CompatOn      Compat = 2
+	CompatAllow   Compat = 3
+)
+
 // Options say how to make an engine. The zero value of each field means default.
 type Options struct {
 	// Name is shown to peers, and is how they find this engine in a metadata backend.
@@ -49,6 +61,12 @@ type Options struct {
 	ConfigFile string
 	// QueueLimit bounds the requests under way at once.
 	QueueLimit uint64
+	// Compat says whether engines of Mooncake itself are served and reached.
+	Compat Compat
+	// AdvertiseHost is told to peers instead of the addresses listened on.
+	AdvertiseHost string
+	// MetadataCluster stands in the keys under which Mooncake's engines publish themselves.
+	MetadataCluster string
 	// NoMetrics, NoEnvironment and NoListen switch off counters, MC_* variables and the port.
 	NoMetrics     bool
 	NoEnvironment bool
@@ -81,6 +99,7 @@ func New(options *Options) (*Engine, error) {
 		PSK: options.PSK, Port: options.Port, PortLast: options.PortLast, Lanes: options.Lanes,
 		WorkerThreads: options.WorkerThreads, Checksum: uint32(options.Checksum),
 		DefaultDeadlineMs: deadline, KeepaliveMs: keepalive, QueueLimit: options.QueueLimit,
+		Compat: uint32(options.Compat), AdvertiseHost: options.AdvertiseHost, MetadataCluster: options.MetadataCluster,
 	})
 	if failure != nil {
 		return nil, asError(failure)

@@ -127,6 +127,11 @@ typedef void (*mc_drop_fn)(void *user_data);
 typedef uint32_t mc_checksum_t;
 
 /**
+ * Whether engines of Mooncake itself are served and reached.
+ */
+typedef uint32_t mc_compat_t;
+
+/**
  * How to make an engine. Zero means default in every field; mc_engine_options_default() fills struct_size.
  */
 typedef struct mc_engine_options_t {
@@ -202,7 +207,7 @@ typedef struct mc_engine_options_t {
   size_t psk_length;
   /**
    * Where names are looked up: "memory://NAME" (this process) or "file:///DIRECTORY" (shared by its readers).
-   * NULL: names are addresses.
+   * NULL, or "P2PHANDSHAKE" as Mooncake says it: names are addresses.
    */
   const char *metadata;
   /**
@@ -213,6 +218,22 @@ typedef struct mc_engine_options_t {
    * Requests that may be under way at once; 0: 1,048,576.
    */
   uint64_t queue_limit;
+  /**
+   * MC_COMPAT_*
+   */
+  mc_compat_t compat;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved2;
+  /**
+   * Host name or address that peers are told, instead of the addresses listened on. NULL: those.
+   */
+  const char *advertise_host;
+  /**
+   * Part of the keys under which Mooncake's engines publish themselves in a metadata backend. NULL: none.
+   */
+  const char *metadata_cluster;
 } mc_engine_options_t;
 
 /**
@@ -971,6 +992,26 @@ typedef struct mc_engine_stats_t {
  * Always: a peer that will not is refused.
  */
 #define MC_CHECKSUM_REQUIRED 2
+
+/**
+ * Not set: off.
+ */
+#define MC_COMPAT_DEFAULT 0
+
+/**
+ * Only peers of this library.
+ */
+#define MC_COMPAT_OFF 1
+
+/**
+ * Unless there is a key: what Mooncake speaks is not authenticated.
+ */
+#define MC_COMPAT_ON 2
+
+/**
+ * Also with a key.
+ */
+#define MC_COMPAT_ALLOW 3
 
 /**
  * From the segment into local memory.

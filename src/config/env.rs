@@ -65,9 +65,24 @@ pub const TABLE: &[Variable] = &[
         "silence after which a peer that owes an answer is taken for lost",
     ),
     special("MC_PSK_FILE", "psk", Parse::SecretFile, "file with the secret that all peers share"),
-    plain("MC_METADATA", "metadata", "where names are looked up: memory://NAME or file:///DIRECTORY"),
+    plain(
+        "MC_METADATA",
+        "metadata",
+        "where names are looked up: memory://NAME or file:///DIRECTORY; P2PHANDSHAKE: nowhere",
+    ),
     plain("MC_QUEUE_LIMIT", "queue_limit", "requests that may be under way at once"),
     plain("MC_METRICS", "metrics", "false: no Prometheus text"),
+    plain("MC_COMPAT", "compat", "off, on or allow: whether Mooncake's own engines are served and reached"),
+    plain(
+        "MC_ADVERTISE_HOST",
+        "advertise_host",
+        "host that peers are told, instead of the addresses listened on",
+    ),
+    plain(
+        "MC_METADATA_CLUSTER_ID",
+        "metadata_cluster",
+        "part of the keys under which Mooncake's engines publish themselves, as Mooncake calls it",
+    ),
     special("MC_LOG_LEVEL", "log_level", Parse::Level, "off, error, warn, info, debug or trace"),
 ];
 

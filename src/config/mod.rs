@@ -18,6 +18,8 @@ use crate::telemetry;
 use layer::{Layers, Origin};
 use setting::Value;
 
+/// As Mooncake says it: engines find each other by address.
+pub const NO_METADATA: &str = "P2PHANDSHAKE";
 /// Longest engine name in bytes.
 pub const NAME_MAX: usize = 127;
 
@@ -43,6 +45,9 @@ pub struct Given {
     pub metadata: Option<String>,
     pub config_file: Option<String>,
     pub queue_limit: u64,
+    pub compat: u32,
+    pub advertise_host: Option<String>,
+    pub metadata_cluster: Option<String>,
 }
 
 /// Where to listen.
@@ -60,6 +65,16 @@ pub enum Checksum {
     Default,
     Off,
     Required,
+}
+
+/// Whether Mooncake's own engines are served and reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    Off,
+    /// Not with a key: what they speak is not authenticated.
+    On,
+    /// Also with a key.
+    Allow,
 }
 
 /// Paths that bytes may take.
@@ -91,6 +106,11 @@ pub struct Config {
     pub metadata: Option<String>,
     pub queue_limit: usize,
     pub metrics: bool,
+    pub compat: Compat,
+    /// Host that peers are told instead of the addresses listened on.
+    pub advertise_host: Option<String>,
+    /// Part of the keys under which Mooncake's engines publish themselves.
+    pub metadata_cluster: Option<String>,
     layers: Layers,
 }
 
@@ -164,14 +184,30 @@ impl Config {
             default_deadline: Duration::from_millis(layers.number("default_deadline_ms").unwrap_or_default()),
             keepalive: Duration::from_millis(layers.number("keepalive_ms").unwrap_or_default()),
             psk: layers.secret("psk").map(<[u8]>::to_vec),
-            metadata: layers.text("metadata").map(str::to_owned),
+            metadata: layers.text("metadata").filter(|url| *url != NO_METADATA).map(str::to_owned),
             queue_limit: layers
                 .number("queue_limit")
                 .and_then(|limit| usize::try_from(limit).ok())
                 .unwrap_or(usize::MAX),
             metrics: layers.flag("metrics"),
+            compat: match layers.text("compat") {
+                Some("on") => Compat::On,
+                Some("allow") => Compat::Allow,
+                _ => Compat::Off,
+            },
+            advertise_host: layers.text("advertise_host").map(str::to_owned),
+            metadata_cluster: layers.text("metadata_cluster").map(str::to_owned),
             layers,
         })
+    }
+
+    /// Whether Mooncake's own engines are spoken to: with a key only where that is allowed in so many words.
+    pub fn speaks_mooncake(&self) -> bool {
+        match self.compat {
+            Compat::Off => false,
+            Compat::On => self.psk.is_none(),
+            Compat::Allow => true,
+        }
     }
 
     /// Every setting with its value and where it came from; a key only as its length.
@@ -198,6 +234,18 @@ fn given_entries(given: Given) -> Result<Vec<layer::Entry>> {
             bail!(InvalidArgument, "options: checksum is {other}: MC_CHECKSUM_DEFAULT, _OFF or _REQUIRED")
         }
     };
+    let compat = match given.compat {
+        0 => None,
+        1 => Some("off"),
+        2 => Some("on"),
+        3 => Some("allow"),
+        other => {
+            bail!(
+                InvalidArgument,
+                "options: compat is {other}: MC_COMPAT_DEFAULT, MC_COMPAT_OFF, MC_COMPAT_ON or MC_COMPAT_ALLOW"
+            )
+        }
+    };
     let text = |value: Option<String>| value.map(Value::Text);
     let number = |value: u64| (value != 0).then_some(Value::Number(value));
     let values = [
@@ -219,6 +267,9 @@ fn given_entries(given: Given) -> Result<Vec<layer::Entry>> {
         ("metadata", text(given.metadata)),
         ("config_file", text(given.config_file)),
         ("queue_limit", number(given.queue_limit)),
+        ("compat", compat.map(|word| Value::Text(word.to_owned()))),
+        ("advertise_host", text(given.advertise_host)),
+        ("metadata_cluster", text(given.metadata_cluster)),
     ];
     let entry =
         |(key, value): (_, Option<Value>)| Some(layer::Entry { key, value: value?, origin: Origin::Options });

@@ -60,9 +60,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("default_deadline_ms", Kind::Number(1, 30 * DAY_MS)),
     setting("keepalive_ms", Kind::Number(10, DAY_MS)),
     setting("psk", Kind::Secret(16, 256)),
-    setting("metadata", Kind::Text(4096, is_url, "memory://NAME or file:///DIRECTORY")),
+    setting("metadata", Kind::Text(4096, is_url, "memory://NAME, file:///DIRECTORY or P2PHANDSHAKE")),
     setting("queue_limit", Kind::Number(1, 1 << 26)),
     setting("metrics", Kind::Flag),
+    setting("compat", Kind::Choice(&["off", "on", "allow"])),
+    setting("advertise_host", Kind::Text(253, is_word, "an address or a host name")),
+    setting("metadata_cluster", Kind::Text(128, is_word, "a word")),
     setting("log_level", Kind::Choice(&log::LEVELS)),
     setting("config_file", Kind::Text(4096, is_printable, "a path")),
 ];
@@ -86,6 +89,7 @@ pub fn defaults(processors: usize) -> Vec<(&'static str, Value)> {
         ("keepalive_ms", Value::Number(5_000)),
         ("queue_limit", Value::Number(1 << 20)),
         ("metrics", Value::Flag(true)),
+        ("compat", Value::Text("off".to_owned())),
     ]
 }
 
@@ -158,7 +162,7 @@ fn is_word(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    is_printable(text) && text.contains("://")
+    is_printable(text) && (text.contains("://") || text == super::NO_METADATA)
 }
 
 fn is_network(text: &str) -> bool {

@@ -224,6 +224,20 @@ fn an_empty_variable_is_not_set_and_one_that_is_not_text_is_named() {
 }
 
 #[test]
+fn with_a_key_mooncakes_own_wire_needs_to_be_allowed_in_so_many_words() {
+    let speaks = |compat: &str, has_key: bool| {
+        let psk = if has_key { vec![1; 16] } else { Vec::new() };
+        load(Given { psk, ..given() }, &[("MC_COMPAT", compat)]).expect("a configuration").speaks_mooncake()
+    };
+    assert_eq!(["off", "on", "allow"].map(|compat| speaks(compat, false)), [false, true, true]);
+    assert_eq!(["off", "on", "allow"].map(|compat| speaks(compat, true)), [false, false, true]);
+    assert!(!load(given(), &[]).expect("defaults").speaks_mooncake());
+    let given = Given { compat: 2, metadata: Some("P2PHANDSHAKE".into()), ..given() };
+    let config = load(given, &[("MC_COMPAT", "off")]).expect("a configuration");
+    assert!(config.speaks_mooncake() && config.metadata.is_none());
+}
+
+#[test]
 fn the_environment_can_be_ignored() {
     let config = Config::load(Given { no_environment: true, no_listen: true, no_metrics: true, ..given() });
     let config = config.expect("a configuration");

@@ -264,6 +264,18 @@ impl Engine {
         }
     }
 
+    /// Under which name engines of Mooncake open this one; None unless they are served. Without a metadata service
+    /// that is its address, as there.
+    pub fn mooncake_name(&self) -> Option<String> {
+        if !self.config.speaks_mooncake() || self.server.is_none() {
+            return None;
+        }
+        match &self.backend {
+            Some(_) => Some(self.config.name.clone()),
+            None => self.node.addresses().first().cloned(),
+        }
+    }
+
     pub fn config_json(&self) -> String {
         self.config.to_json()
     }

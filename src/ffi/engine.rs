@@ -31,6 +31,17 @@ pub const MC_CHECKSUM_OFF: mc_checksum_t = 1;
 /// Always: a peer that will not is refused.
 pub const MC_CHECKSUM_REQUIRED: mc_checksum_t = 2;
 
+/// Whether engines of Mooncake itself are served and reached.
+pub type mc_compat_t = u32;
+/// Not set: off.
+pub const MC_COMPAT_DEFAULT: mc_compat_t = 0;
+/// Only peers of this library.
+pub const MC_COMPAT_OFF: mc_compat_t = 1;
+/// Unless there is a key: what Mooncake speaks is not authenticated.
+pub const MC_COMPAT_ON: mc_compat_t = 2;
+/// Also with a key.
+pub const MC_COMPAT_ALLOW: mc_compat_t = 3;
+
 /// How to make an engine. Zero means default in every field; mc_engine_options_default() fills struct_size.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -72,12 +83,20 @@ pub struct mc_engine_options_t {
     /// Bytes of `psk`.
     pub psk_length: usize,
     /// Where names are looked up: "memory://NAME" (this process) or "file:///DIRECTORY" (shared by its readers).
-    /// NULL: names are addresses.
+    /// NULL, or "P2PHANDSHAKE" as Mooncake says it: names are addresses.
     pub metadata: *const c_char,
     /// Configuration file (.toml or .json). It is weaker than the environment, which is weaker than this struct.
     pub config_file: *const c_char,
     /// Requests that may be under way at once; 0: 1,048,576.
     pub queue_limit: u64,
+    /// MC_COMPAT_*
+    pub compat: mc_compat_t,
+    /// Must be 0.
+    pub reserved2: u32,
+    /// Host name or address that peers are told, instead of the addresses listened on. NULL: those.
+    pub advertise_host: *const c_char,
+    /// Part of the keys under which Mooncake's engines publish themselves in a metadata backend. NULL: none.
+    pub metadata_cluster: *const c_char,
 }
 
 // SAFETY: repr(C), size first, zeros are NULLs and defaults.
@@ -162,6 +181,7 @@ unsafe fn given(options: &mc_engine_options_t) -> Result<config::Given> {
         "options->flags",
     )?;
     check_flags(u64::from(options.reserved), 0, "options->reserved")?;
+    check_flags(u64::from(options.reserved2), 0, "options->reserved2")?;
     // SAFETY: the caller's promise.
     let string = |pointer, name| Ok(unsafe { text(pointer, name)? }.map(str::to_owned));
     // SAFETY: the caller's promise.
@@ -186,6 +206,9 @@ unsafe fn given(options: &mc_engine_options_t) -> Result<config::Given> {
         metadata: string(options.metadata, "options->metadata")?,
         config_file: string(options.config_file, "options->config_file")?,
         queue_limit: options.queue_limit,
+        compat: options.compat,
+        advertise_host: string(options.advertise_host, "options->advertise_host")?,
+        metadata_cluster: string(options.metadata_cluster, "options->metadata_cluster")?,
     })
 }
 

@@ -50,7 +50,10 @@ impl Server {
         let io = |error| Error::io("listening", &error);
         let bound = listener.local_addr().map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;
-        *node.addresses.write() = advertised.iter().map(|ip| with_port(ip, bound.port())).collect();
+        *node.addresses.write() = match &config.advertise_host {
+            Some(host) => vec![host_with_port(host, bound.port())],
+            None => advertised.iter().map(|ip| with_port(ip, bound.port())).collect(),
+        };
         let server = Arc::new_cyclic(|me| Server {
             node: node.clone(),
             listener: Mutex::new(None),
@@ -218,6 +221,15 @@ impl Source for Server {
     }
 }
 
+/// "host:port", with brackets around an IPv6 address that has none.
+fn host_with_port(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 fn with_port(ip: &IpAddr, port: u16) -> String {
     SocketAddr::new(*ip, port).to_string()
 }
@@ -343,6 +355,12 @@ fn in_network(ip: IpAddr, cidr: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_advertised_host_gets_brackets_where_its_port_needs_them() {
+        let told = |host| host_with_port(host, 7);
+        assert_eq!(["a.b", "::1", "[::1]"].map(told), ["a.b:7", "[::1]:7", "[::1]:7"]);
+    }
 
     #[test]
     fn networks_are_told_apart_by_their_prefix() {

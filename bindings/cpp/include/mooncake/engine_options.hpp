@@ -33,6 +33,10 @@ struct EngineOptions {
   std::string metadata;
   std::string config_file;
   std::uint64_t queue_limit = 0;
+  /// MC_COMPAT_*
+  mc_compat_t compat = MC_COMPAT_DEFAULT;
+  std::string advertise_host;
+  std::string metadata_cluster;
   /// MC_ENGINE_FLAG_*
   std::uint64_t flags = 0;
 };
@@ -60,6 +64,9 @@ inline mc_engine_options_t engine_options(const EngineOptions& from) {
   raw.metadata = option_text(from.metadata, "metadata");
   raw.config_file = option_text(from.config_file, "config_file");
   raw.queue_limit = from.queue_limit;
+  raw.compat = from.compat;
+  raw.advertise_host = option_text(from.advertise_host, "advertise_host");
+  raw.metadata_cluster = option_text(from.metadata_cluster, "metadata_cluster");
   return raw;
 }
 

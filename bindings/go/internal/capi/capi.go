@@ -89,7 +89,7 @@ type Engine struct{ name *C.mc_engine_t }
 
 // EngineCreate calls mc_engine_create.
 func EngineCreate(from EngineOptions) (Engine, *Failure) {
-	failure := whole(from.Name, from.BindAddress, from.NetworkInterface, from.CIDR, from.Transports, from.Metadata, from.ConfigFile)
+	failure := whole(from.Name, from.BindAddress, from.NetworkInterface, from.CIDR, from.Transports, from.Metadata, from.ConfigFile, from.AdvertiseHost, from.MetadataCluster)
 	if failure != nil {
 		return Engine{}, failure
 	}
@@ -117,6 +117,9 @@ func EngineCreate(from EngineOptions) (Engine, *Failure) {
 	options.metadata = pinned(&pinner, from.Metadata)
 	options.config_file = pinned(&pinner, from.ConfigFile)
 	options.queue_limit = C.uint64_t(from.QueueLimit)
+	options.compat = C.mc_compat_t(from.Compat)
+	options.advertise_host = pinned(&pinner, from.AdvertiseHost)
+	options.metadata_cluster = pinned(&pinner, from.MetadataCluster)
 	var engine Engine
 	failure = call(func() C.mc_status_t { return C.mc_engine_create(&options, &engine.name) })
 	return engine, failure

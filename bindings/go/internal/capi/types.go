@@ -14,7 +14,8 @@ type EngineOptions struct {
 	Name, BindAddress, NetworkInterface, CIDR, Transports, Metadata, ConfigFile string
 	PSK                                                                         []byte
 	Port, PortLast                                                              uint16
-	Lanes, WorkerThreads, Checksum                                              uint32
+	Lanes, WorkerThreads, Checksum, Compat                                      uint32
+	AdvertiseHost, MetadataCluster                                              string
 	DefaultDeadlineMs, KeepaliveMs, QueueLimit                                  uint64
 }
 
