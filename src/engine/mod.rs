@@ -32,8 +32,9 @@ use crate::segment::memory::MemoryTable;
 use crate::sys::clock;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::{Metrics, Stats};
+use crate::transport::ShmOffer;
 use crate::transport::shm::Host;
-use crate::transport::tcp::{Node, Server, ShmOffer, ShmSource};
+use crate::transport::tcp::{Node, Server, ShmSource};
 
 use batch::{Batch, BatchInfo};
 use cq::Cq;

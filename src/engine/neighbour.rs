@@ -12,8 +12,7 @@ use crate::error::{Context, Result};
 use crate::segment::descriptor::EngineId;
 use crate::sys::clock;
 use crate::transport::shm::{Attachment, Events, Offer};
-use crate::transport::tcp::ShmOffer;
-use crate::transport::{Owner, Path};
+use crate::transport::{Owner, Path, ShmOffer};
 
 /// A neighbour that does not prove itself for so long is met over the network only.
 pub const OPENING_NS: u64 = 500_000_000;

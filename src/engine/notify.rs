@@ -9,7 +9,7 @@ use super::cq::{Completion, Cq, Kind};
 use crate::bail;
 use crate::error::Result;
 use crate::sys::clock;
-use crate::transport::tcp::{Deliver, Greeting};
+use crate::transport::{Deliver, Greeting};
 
 /// Most notifications that wait, and most bytes in them: beyond that senders are told EXHAUSTED.
 const MAX_WAITING: usize = 65_536;

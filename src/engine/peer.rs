@@ -14,8 +14,7 @@ use crate::segment::descriptor::{Descriptor, EngineId, SegmentRecord};
 use crate::sys::clock;
 use crate::transport::local::LocalPath;
 use crate::transport::shm::{Attachment, Events};
-use crate::transport::tcp::{Greeting, Link, LinkEvents, ShmOffer};
-use crate::transport::{Outcome, Owner, Path, Run, same_owner};
+use crate::transport::{Contact, ContactEvents, Greeting, Outcome, Owner, Path, Run, ShmOffer, same_owner};
 use crate::{bail, fail};
 
 #[derive(Default)]
@@ -60,7 +59,7 @@ pub struct Peer {
     pub label: String,
     engine: Weak<Engine>,
     /// None: the peer is in this process and was found there.
-    link: Option<Arc<Link>>,
+    contact: Option<Arc<dyn Contact>>,
     known: RwLock<Knowledge>,
     neighbour: Neighbour,
     parked: Mutex<Vec<Parked>>,
@@ -78,16 +77,16 @@ pub struct PeerInfo {
 }
 
 impl Peer {
-    /// A peer at the other end of a link.
+    /// A peer elsewhere.
     pub fn new(
         label: String,
         engine: &Arc<Engine>,
-        link: impl FnOnce(Weak<dyn LinkEvents>) -> Arc<Link>,
+        contact: impl FnOnce(Weak<dyn ContactEvents>) -> Arc<dyn Contact>,
     ) -> Arc<Peer> {
         Arc::new_cyclic(|me: &Weak<Peer>| Peer {
             label,
             engine: Arc::downgrade(engine),
-            link: Some(link(me.clone() as Weak<dyn LinkEvents>)),
+            contact: Some(contact(me.clone() as Weak<dyn ContactEvents>)),
             known: RwLock::default(),
             neighbour: Neighbour::default(),
             parked: Mutex::default(),
@@ -101,7 +100,7 @@ impl Peer {
         let peer = Peer {
             label,
             engine: Arc::downgrade(engine),
-            link: None,
+            contact: None,
             known: RwLock::default(),
             neighbour: Neighbour::default(),
             parked: Mutex::default(),
@@ -125,8 +124,8 @@ impl Peer {
         self.engine.upgrade()
     }
 
-    pub fn link(&self) -> Option<&Arc<Link>> {
-        self.link.as_ref()
+    pub fn contact(&self) -> Option<&Arc<dyn Contact>> {
+        self.contact.as_ref()
     }
 
     pub fn id(&self) -> Option<EngineId> {
@@ -146,7 +145,7 @@ impl Peer {
             name: known.greeting.as_ref().map_or_else(String::new, |greeting| greeting.name.clone()),
             id: known.greeting.as_ref().map(|greeting| greeting.id),
             restarts: known.restarts,
-            lanes: self.link.as_ref().map_or(0, |link| link.lane_count()),
+            lanes: self.contact.as_ref().map_or(0, |contact| contact.lane_count()),
         }
     }
 
@@ -180,8 +179,8 @@ impl Peer {
     }
 
     fn network(&self, engine: &Engine) -> Option<Arc<dyn Path>> {
-        match &self.link {
-            Some(link) if engine.config.transports.tcp => Some(link.clone()),
+        match &self.contact {
+            Some(contact) if engine.config.transports.tcp => Some(contact.clone()),
             _ => None,
         }
     }
@@ -220,8 +219,8 @@ impl Peer {
                 let has_network = self.engine.upgrade().is_some_and(|engine| self.network(&engine).is_some());
                 if self.neighbour.is_worth_a_try(has_network) {
                     // Its regions are asked for anew, and with them comes its offer.
-                    match &self.link {
-                        Some(link) if has_network => link.describe(),
+                    match &self.contact {
+                        Some(contact) if has_network => contact.describe(),
                         _ => return self.park(run, view, true),
                     }
                 }
@@ -297,14 +296,14 @@ impl Peer {
     }
 
     fn park(&self, run: Run, view: &View, refresh: bool) {
-        let Some(link) = &self.link else {
+        let Some(contact) = &self.contact else {
             return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} is gone", self.label));
         };
         self.parked.lock().push(Parked { run, view: view.clone(), is_last_try: refresh });
         if refresh {
-            link.describe();
+            contact.describe();
         } else {
-            link.meet();
+            contact.meet();
         }
     }
 
@@ -336,7 +335,7 @@ impl Peer {
         if matches!(view, View::Blob(..)) && outcome != Outcome::Reroute {
             return false;
         }
-        if self.link.is_none() {
+        if self.contact.is_none() {
             return false;
         }
         match outcome {
@@ -363,15 +362,15 @@ impl Peer {
             run.complete(Outcome::Failed(reason), &|| format!("stopped before {} was met", self.label));
         }
         self.neighbour.give_up(owner, epoch);
-        if let Some(link) = &self.link {
-            link.prune(owner, epoch);
+        if let Some(contact) = &self.contact {
+            contact.prune(owner, epoch);
         }
     }
 
     pub fn abandon(&self, owner: &Arc<dyn Owner>, epoch: u32) {
         self.neighbour.give_up(owner, epoch);
-        if let Some(link) = &self.link {
-            link.abandon(owner, epoch);
+        if let Some(contact) = &self.contact {
+            contact.abandon(owner, epoch);
         }
     }
 
@@ -380,9 +379,9 @@ impl Peer {
         if self.is_met() {
             return Ok(());
         }
-        match &self.link {
-            Some(link) => {
-                link.wait_met(until_ns)?;
+        match &self.contact {
+            Some(contact) => {
+                contact.wait_met(until_ns)?;
                 // Only so that whoever asks for the path hears of the one that will be taken.
                 self.neighbour.wait_decided(until_ns.min(clock::now_ns() + OPENING_NS));
                 Ok(())
@@ -393,16 +392,16 @@ impl Peer {
 
     /// Learns the peer's regions anew.
     pub fn refresh(&self, until_ns: u64) -> Result<()> {
-        match &self.link {
+        match &self.contact {
             None => Ok(()),
-            Some(link) => link.wait_described(until_ns),
+            Some(contact) => contact.wait_described(until_ns),
         }
     }
 
     /// Closes what stands when nobody needs it any more.
     pub fn close(&self) {
-        if let Some(link) = &self.link {
-            link.close();
+        if let Some(contact) = &self.contact {
+            contact.close();
         }
         self.neighbour.close();
         self.fail_parked(Code::Canceled, "the segment was closed");
@@ -418,7 +417,7 @@ fn local_descriptor(target: &Engine) -> Result<Arc<Descriptor>> {
     Descriptor::from_record(record).map(Arc::new)
 }
 
-impl LinkEvents for Peer {
+impl ContactEvents for Peer {
     fn met(&self, greeting: Greeting, record: SegmentRecord, offer: Option<ShmOffer>) -> Result<()> {
         let Some(engine) = self.engine.upgrade() else { bail!(InvalidHandle, "the engine is gone") };
         let descriptor = Arc::new(Descriptor::from_record(record)?);

@@ -9,8 +9,7 @@ use super::peer::{Peer, View};
 use crate::error::Result;
 use crate::fail;
 use crate::segment::descriptor::Descriptor;
-use crate::transport::tcp::Reply;
-use crate::transport::{Outcome, Run};
+use crate::transport::{Outcome, Reply, Run};
 
 pub struct Segment {
     pub peer: Arc<Peer>,
@@ -96,8 +95,8 @@ impl Segment {
             target.metrics.notify_count.increment();
             return reply(target.inbox.put(message).map(|()| Vec::new()));
         }
-        match self.peer.link() {
-            Some(link) => link.notify(&notification.tag, &notification.data, deadline_ns, reply),
+        match self.peer.contact() {
+            Some(contact) => contact.notify(&notification.tag, &notification.data, deadline_ns, reply),
             None if self.peer.id() == Some(engine.id) => {
                 reply(Err(fail!(InvalidHandle, "the engine is being destroyed")))
             }

@@ -61,7 +61,7 @@ impl Engine {
             bail!(InvalidArgument, "a segment's name has 1 to 255 bytes, not {}", name.len());
         }
         // One of this process that was destroyed is looked up anew: a successor has another identity.
-        let is_live = |peer: &&Arc<Peer>| peer.link().is_some() || peer.local_engine().is_some();
+        let is_live = |peer: &&Arc<Peer>| peer.contact().is_some() || peer.local_engine().is_some();
         if let Some(peer) = self.peers.lock().get(name).filter(is_live) {
             return Ok(peer.clone());
         }
@@ -105,7 +105,7 @@ impl Engine {
 
     fn keep_peer(&self, key: &str, make: impl FnOnce() -> Arc<Peer>) -> Arc<Peer> {
         let mut peers = self.peers.lock();
-        peers.retain(|_, peer| peer.link().is_some() || peer.local_engine().is_some());
+        peers.retain(|_, peer| peer.contact().is_some() || peer.local_engine().is_some());
         peers.entry(key.to_owned()).or_insert_with(make).clone()
     }
 
@@ -168,11 +168,11 @@ impl Engine {
         let peer = &segment.peer;
         let started = clock::now_ns();
         let until = clock::after(timeout.unwrap_or(self.config.keepalive));
-        let (is_alive, silence) = match peer.link() {
+        let (is_alive, silence) = match peer.contact() {
             None => (peer.local_engine().is_some(), Duration::ZERO),
-            Some(link) => {
-                let answer = wait_for(until, |reply| link.ping(until, reply));
-                (matches!(answer, Some(Ok(_))), link.silence())
+            Some(contact) => {
+                let answer = wait_for(until, |reply| contact.ping(until, reply));
+                (matches!(answer, Some(Ok(_))), contact.silence())
             }
         };
         let info = peer.info();

@@ -12,7 +12,7 @@ use super::segment::Segment;
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::clock;
-use crate::transport::{Path, Slice};
+use crate::transport::Slice;
 use crate::{bail, fail};
 
 impl Engine {
@@ -260,8 +260,8 @@ impl Engine {
             return true;
         }
         let until = until.min(crate::transport::Owner::deadline_ns(&**batch));
-        batch.legs.iter().any(|leg| match leg.segment.peer.link() {
-            Some(link) => link.drive(&|| batch.is_idle(), until),
+        batch.legs.iter().any(|leg| match leg.segment.peer.contact() {
+            Some(contact) => contact.drive(&|| batch.is_idle(), until),
             None => false,
         })
     }

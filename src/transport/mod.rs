@@ -1,7 +1,9 @@
 //! How bytes move. A path takes runs of slices and completes each slice exactly once; the batch that owns them says
 //! whether its memory may still be touched.
 
+mod contact;
 pub mod local;
+mod payload;
 pub mod shm;
 pub mod tcp;
 
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Code;
 use crate::sys::memory::Mem;
 pub use crate::telemetry::metrics::Path as PathKind;
+pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer};
+pub use payload::{Gate, Payload, ZEROS};
 
 /// Which way the bytes go, seen from the engine that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

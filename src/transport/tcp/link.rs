@@ -13,7 +13,7 @@ use super::auth::Seal;
 use super::lane::{FRAME_BYTES, Lane, SEND_BUDGET};
 use super::messages::{Description, Notice};
 use super::wire::{Header, Method};
-use super::{Greeting, LinkEvents, Node, Reply, ShmOffer};
+use super::{Contact, ContactEvents, Greeting, Node, Reply, ShmOffer};
 use crate::error::{Code, Error, Result};
 use crate::sys::{clock, net};
 use crate::transport::{Opcode, Outcome, Owner, PRIORITIES, Path, PathKind, Run, same_owner};
@@ -83,7 +83,7 @@ pub struct Link {
     pub node: Arc<Node>,
     label: String,
     addresses: Vec<SocketAddr>,
-    events: Weak<dyn LinkEvents>,
+    events: Weak<dyn ContactEvents>,
     state: Mutex<State>,
     changed: Condvar,
     epoch: AtomicU64,
@@ -106,7 +106,7 @@ impl Link {
         node: Arc<Node>,
         label: &str,
         addresses: Vec<SocketAddr>,
-        events: Weak<dyn LinkEvents>,
+        events: Weak<dyn ContactEvents>,
     ) -> Arc<Link> {
         let link = Arc::new_cyclic(|me: &Weak<Link>| Link {
             node,
@@ -141,17 +141,6 @@ impl Link {
         link
     }
 
-    /// Connections for data that stand.
-    pub fn lane_count(&self) -> u32 {
-        self.lanes.read().iter().filter(|lane| lane.is_ready()).count() as u32
-    }
-
-    /// Time since the peer was last heard.
-    pub fn silence(&self) -> Duration {
-        let heard = self.heard_ns().unwrap_or_else(|| self.state.lock().since_ns);
-        Duration::from_nanos(clock::now_ns().saturating_sub(heard))
-    }
-
     fn heard_ns(&self) -> Option<u64> {
         let control = self.control.read().as_ref().map(|lane| lane.heard_ns());
         let lanes = self.lanes.read();
@@ -165,19 +154,6 @@ impl Link {
     }
 
     // ---- meeting the peer
-
-    /// Starts to connect, unless that is done or under way.
-    pub fn meet(&self) {
-        let mut state = self.state.lock();
-        match state.phase {
-            Phase::Idle => self.connect(&mut state),
-            Phase::Closed => {
-                drop(state);
-                self.tell_failure(&fail!(Canceled, "the connection to {} was closed", self.label));
-            }
-            _ => {}
-        }
-    }
 
     fn connect(&self, state: &mut State) {
         let Some(me) = self.me.upgrade() else { return };
@@ -236,24 +212,6 @@ impl Link {
         }
     }
 
-    /// Asks for the peer's regions anew.
-    pub fn describe(&self) {
-        let mut state = self.state.lock();
-        if state.phase != Phase::Ready {
-            drop(state);
-            return self.meet();
-        }
-        if state.is_describing {
-            return;
-        }
-        state.is_describing = true;
-        drop(state);
-        if let Some(control) = self.control.read().clone() {
-            self.describe_on(&control);
-            self.flush(&control);
-        }
-    }
-
     fn describe_on(&self, control: &Arc<Lane>) {
         let Some(me) = self.me.upgrade() else { return };
         let epoch = control.epoch;
@@ -293,33 +251,6 @@ impl Link {
         self.changed.notify_all();
         self.send_waiting_calls();
         result
-    }
-
-    /// Waits until the peer was met.
-    pub fn wait_met(&self, until_ns: u64) -> Result<()> {
-        let seen = self.state.lock().failures;
-        self.meet();
-        self.wait(until_ns, seen, |state| state.phase == Phase::Ready)
-    }
-
-    /// Waits for a description that was asked for after this call.
-    pub fn wait_described(&self, until_ns: u64) -> Result<()> {
-        let (seen, failures) = {
-            let state = self.state.lock();
-            // One that is under way may be older than what the caller wants to see.
-            (state.described + u64::from(state.is_describing), state.failures)
-        };
-        self.describe();
-        loop {
-            let before = self.state.lock().described;
-            if before > seen {
-                return Ok(());
-            }
-            self.wait(until_ns, failures, |state| state.described > before)?;
-            if self.state.lock().described <= seen {
-                self.describe();
-            }
-        }
     }
 
     fn wait(&self, until_ns: u64, seen_failures: u64, is_there: impl Fn(&State) -> bool) -> Result<()> {
@@ -457,17 +388,6 @@ impl Link {
         }
     }
 
-    /// Ends the link for good.
-    pub fn close(&self) {
-        self.state.lock().phase = Phase::Closed;
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        let error = fail!(Canceled, "the connection to {} was closed", self.label);
-        for run in self.tear_down() {
-            run.complete(Outcome::Failed(Code::Canceled), &|| error.message().to_owned());
-        }
-        self.tell_failure(&error);
-    }
-
     // ---- control messages
 
     fn keep_call(&self, method: Method, body: Vec<u8>, deadline_ns: u64, reply: Reply, is_sent: bool) -> u64 {
@@ -542,15 +462,6 @@ impl Link {
         for call in sent.into_iter().filter(|call| call.method != Method::Describe) {
             (call.reply)(Err(error.clone().with_code(Code::ConnectionLost)));
         }
-    }
-
-    pub fn notify(&self, tag: &str, data: &[u8], deadline_ns: u64, reply: Reply) {
-        let body = Notice { tag: tag.to_owned(), data: data.to_vec() }.encode_to_vec();
-        self.call(Method::Notify, body, deadline_ns, reply);
-    }
-
-    pub fn ping(&self, deadline_ns: u64, reply: Reply) {
-        self.call(Method::Ping, Vec::new(), deadline_ns, reply);
     }
 
     // ---- slices
@@ -766,6 +677,90 @@ impl Link {
         for call in late {
             (call.reply)(Err(fail!(Timeout, "{} did not answer in time", self.label)));
         }
+    }
+}
+
+impl Contact for Link {
+    fn meet(&self) {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Idle => self.connect(&mut state),
+            Phase::Closed => {
+                drop(state);
+                self.tell_failure(&fail!(Canceled, "the connection to {} was closed", self.label));
+            }
+            _ => {}
+        }
+    }
+
+    fn describe(&self) {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Ready {
+            drop(state);
+            return self.meet();
+        }
+        if state.is_describing {
+            return;
+        }
+        state.is_describing = true;
+        drop(state);
+        if let Some(control) = self.control.read().clone() {
+            self.describe_on(&control);
+            self.flush(&control);
+        }
+    }
+
+    fn wait_met(&self, until_ns: u64) -> Result<()> {
+        let seen = self.state.lock().failures;
+        self.meet();
+        self.wait(until_ns, seen, |state| state.phase == Phase::Ready)
+    }
+
+    fn wait_described(&self, until_ns: u64) -> Result<()> {
+        let (seen, failures) = {
+            let state = self.state.lock();
+            // One that is under way may be older than what the caller wants to see.
+            (state.described + u64::from(state.is_describing), state.failures)
+        };
+        self.describe();
+        loop {
+            let before = self.state.lock().described;
+            if before > seen {
+                return Ok(());
+            }
+            self.wait(until_ns, failures, |state| state.described > before)?;
+            if self.state.lock().described <= seen {
+                self.describe();
+            }
+        }
+    }
+
+    fn notify(&self, tag: &str, data: &[u8], deadline_ns: u64, reply: Reply) {
+        let body = Notice { tag: tag.to_owned(), data: data.to_vec() }.encode_to_vec();
+        self.call(Method::Notify, body, deadline_ns, reply);
+    }
+
+    fn ping(&self, deadline_ns: u64, reply: Reply) {
+        self.call(Method::Ping, Vec::new(), deadline_ns, reply);
+    }
+
+    fn silence(&self) -> Duration {
+        let heard = self.heard_ns().unwrap_or_else(|| self.state.lock().since_ns);
+        Duration::from_nanos(clock::now_ns().saturating_sub(heard))
+    }
+
+    fn lane_count(&self) -> u32 {
+        self.lanes.read().iter().filter(|lane| lane.is_ready()).count() as u32
+    }
+
+    fn close(&self) {
+        self.state.lock().phase = Phase::Closed;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let error = fail!(Canceled, "the connection to {} was closed", self.label);
+        for run in self.tear_down() {
+            run.complete(Outcome::Failed(Code::Canceled), &|| error.message().to_owned());
+        }
+        self.tell_failure(&error);
     }
 }
 

@@ -17,8 +17,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::{Checksum, Config};
-use crate::error::{Error, Result};
-use crate::segment::descriptor::{EngineId, SegmentRecord};
+use crate::segment::descriptor::EngineId;
 use crate::segment::memory::MemoryTable;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::Metrics;
@@ -26,39 +25,10 @@ use crate::telemetry::metrics::Metrics;
 pub use link::Link;
 pub use server::Server;
 
-/// Who answered at the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Greeting {
-    pub id: EngineId,
-    pub name: String,
-}
-
-/// Where a process of the same host can do better than TCP.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ShmOffer {
-    pub socket: Vec<u8>,
-    pub token: Vec<u8>,
-}
+use super::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer};
 
 /// Makes the offer.
 pub type ShmSource = Box<dyn Fn() -> Option<ShmOffer> + Send + Sync>;
-
-/// Called once with the answer, from any thread.
-pub type Reply = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
-
-/// Who owns a link.
-pub trait LinkEvents: Send + Sync {
-    /// The peer was met, or told its regions anew.
-    fn met(&self, greeting: Greeting, record: SegmentRecord, shm: Option<ShmOffer>) -> Result<()>;
-
-    /// The peer cannot be met; whatever waits for it must fail.
-    fn failed(&self, error: &Error);
-}
-
-/// Who takes notifications that arrive.
-pub trait Deliver: Send + Sync {
-    fn deliver(&self, tag: String, data: Vec<u8>, sender: &Greeting) -> Result<()>;
-}
 
 /// What every connection of one engine shares.
 pub struct Node {
