@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # In the order in which they run: what fails most cheaply comes first.
-LABELS=(rust api flow leak tsan cpp cffi go consumer abi docs examples demo fault fuzz)
+LABELS=(rust api flow leak compat tsan cpp cffi go consumer abi docs examples demo fault fuzz)
 
 suites_help() {
   cat <<EOF
@@ -12,6 +12,7 @@ usage: ./run test [LABEL...]
   api       tests/capi/api_*.c: every function and its misuse; C99, C++11, AddressSanitizer
   flow      tests/capi/flow_*.c: whole transfers, the same three ways
   leak      tests/capi/leak_*.c: what must be given back, the same three ways
+  compat    tests/compat: Mooncake's names, as their callers use them; C99, C++17, AddressSanitizer
   tsan      tests/capi/tsan_*.c: many threads under ThreadSanitizer
   cpp       tests/cpp: the C++ wrapper, with gcc and clang
   cffi      tests/cffi: the header through Python
@@ -49,7 +50,7 @@ run_suites() {
 
 tools_of() {
   case $1 in
-    api | flow | leak | tsan | cpp) echo clang ;;
+    api | flow | leak | compat | tsan | cpp) echo clang ;;
     cffi) echo cffi ;;
     go | examples) echo go ;;
     fault | demo) echo ip nft unshare ;;
@@ -104,8 +105,9 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$ROOT/run.d/tsan.supp
 C_WARNINGS=(-Wall -Wextra -Wpedantic -Werror)
 
-# link_to PREFIX: how a program finds the library of an installed prefix.
-link_to() { echo "-x none -I$1/include -L$1/lib -Wl,-rpath,$1/lib -lmooncake -lpthread -ldl -lm"; }
+# link_to PREFIX: how a program finds the library of an installed prefix, under the name in LINKED.
+LINKED=mooncake
+link_to() { echo "-x none -I$1/include -L$1/lib -Wl,-rpath,$1/lib -l$LINKED -lpthread -ldl -lm"; }
 
 # sources_of FILE: a program and the parts that share its name.
 sources_of() {
@@ -171,6 +173,28 @@ suite_c() { # LABEL
 suite_api() { suite_c api; }
 suite_flow() { suite_c flow; }
 suite_leak() { suite_c leak; }
+
+suite_compat() {
+  local files LINKED=transfer_engine
+  mapfile -t files < <(programs tests/compat "*.c")
+  with_release compat || return 0
+  run_programs "gcc C99" "$PREFIX" gcc -std=c99 -- "${files[@]}"
+  run_programs "g++ C++17" "$PREFIX" g++ -std=c++17 -x c++ -- "${files[@]}"
+  upstream_layout
+  has clang || { skip_without "compat under AddressSanitizer" clang; return 0; }
+  with_sanitized compat address || return 0
+  run_programs "clang ASan" "$PREFIX-address" clang -std=c99 -fsanitize=address,undefined -- "${files[@]}"
+}
+
+# The same layout by the header that Mooncake itself has.
+upstream_layout() {
+  local folder=${MOONCAKE_UPSTREAM:-}/mooncake-transfer-engine/include
+  if [[ -z ${MOONCAKE_UPSTREAM:-} ]]; then
+    skip "compat/layout with Mooncake's header" "MOONCAKE_UPSTREAM names no checkout of Mooncake"
+    return 0
+  fi
+  check "compat/layout with Mooncake's header" 60 gcc -std=c11 -fsyntax-only -I"$folder" tests/compat/layout.c
+}
 
 suite_tsan() {
   local files

@@ -48,12 +48,27 @@ pub struct Slab<T> {
     free: std::collections::VecDeque<u32>,
     limit: usize,
     live: usize,
+    /// Generation before the first of each slot.
+    origin: u32,
 }
 
 impl<T> Slab<T> {
     /// `noun` names the thing in errors; `limit` bounds how many live at once.
     pub fn new(noun: &'static str, tag: u16, limit: usize) -> Slab<T> {
-        Slab { noun, tag, slots: Vec::new(), free: Default::default(), limit: limit.min(MAX_INDEX), live: 0 }
+        Slab {
+            noun,
+            tag,
+            slots: Vec::new(),
+            free: Default::default(),
+            limit: limit.min(MAX_INDEX),
+            live: 0,
+            origin: 0,
+        }
+    }
+
+    /// A slab whose ids no other slab of the same tag gives: its generations start half-way.
+    pub fn new_apart(noun: &'static str, tag: u16, limit: usize) -> Slab<T> {
+        Slab { origin: u32::MAX / 2, ..Slab::new(noun, tag, limit) }
     }
 
     pub fn insert(&mut self, value: T) -> Result<u64> {
@@ -64,7 +79,7 @@ impl<T> Slab<T> {
         let index = match self.free.pop_front() {
             Some(index) => index as usize,
             None => {
-                self.slots.push(Slot { generation: 0, value: None });
+                self.slots.push(Slot { generation: self.origin, value: None });
                 self.slots.len() - 1
             }
         };
@@ -164,6 +179,15 @@ mod tests {
         assert!(slab.remove(id).is_err());
         let again = slab.insert("b").expect("room");
         assert_ne!(again, id);
+    }
+
+    #[test]
+    fn an_id_of_one_slab_is_unknown_in_another_apart_with_the_same_tag() {
+        let (mut native, mut apart) = (Slab::new("batch", 3, 10), Slab::new_apart("batch", 3, 10));
+        let (a, b) = (native.insert(1).expect("room"), apart.insert(2).expect("room"));
+        assert_ne!(a, b);
+        assert!(native.get(b).is_err() && apart.get(a).is_err());
+        assert_eq!((native.get(a).expect("live"), apart.get(b).expect("live")), (&1, &2));
     }
 
     #[test]

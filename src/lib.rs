@@ -1,9 +1,12 @@
 //! A data plane for KV caches, as one library with a C ABI.
 //!
 //! ```text
-//!        C / C++ / Go callers
-//!                 |
-//!               ffi/        extern "C" lives here, nowhere else
+//!        C / C++ / Go callers            callers written for Mooncake
+//!                 |                                  |
+//!               ffi/        ---------------->  ffi/compat/       extern "C" lives here, nowhere else
+//!                 |                                  |
+//!                 |                               compat/        what Mooncake's API remembers of an engine
+//!                 +----------------------------------+
 //!                 |
 //!               engine/     request -> plan -> dispatch -> progress -> completion
 //!                 |
@@ -32,5 +35,8 @@ pub mod segment;
 pub mod transport;
 
 pub mod engine;
+
+#[cfg(feature = "compat")]
+pub mod compat;
 
 pub mod ffi;

@@ -19,6 +19,8 @@ enum Parse {
     Level,
     /// True: only TCP.
     OnlyTcp,
+    /// Whole seconds for a setting in milliseconds; none or fewer: not set.
+    Seconds,
 }
 
 /// One variable.
@@ -51,6 +53,8 @@ pub const TABLE: &[Variable] = &[
     special("MC_PORT", "port", Parse::Ports, "port to listen on, or a range such as 4000-4010"),
     plain("MC_MIN_RPC_PORT", "port", "first port of the range, as Mooncake calls it"),
     plain("MC_MAX_RPC_PORT", "port_last", "last port of the range, as Mooncake calls it"),
+    plain("MC_MIN_PRC_PORT", "port", "the same, as older Mooncakes call it"),
+    plain("MC_MAX_PRC_PORT", "port_last", "the same, as older Mooncakes call it"),
     plain("MC_LANES", "lanes", "connections for data to each peer"),
     plain("MC_TCP_LANES_PER_PEER", "lanes", "the same, as Mooncake calls it"),
     plain("MC_TCP_MAX_CONNECTIONS_PER_PEER", "lanes", "the same, as older Mooncakes call it"),
@@ -59,6 +63,12 @@ pub const TABLE: &[Variable] = &[
     plain("MC_TRANSPORTS", "transports", "paths that bytes may take, of local,memfd,cma,tcp"),
     special("MC_FORCE_TCP", "transports", Parse::OnlyTcp, "true: only tcp, as Mooncake calls it"),
     plain("MC_DEADLINE_MS", "default_deadline_ms", "deadline of batches that name none"),
+    special(
+        "MC_SLICE_TIMEOUT",
+        "default_deadline_ms",
+        Parse::Seconds,
+        "the same in seconds, as Mooncake calls it; 0 and below: not set",
+    ),
     plain(
         "MC_KEEPALIVE_MS",
         "keepalive_ms",
@@ -91,6 +101,11 @@ pub fn read() -> Result<Vec<Entry>> {
     read_from(|name| std::env::var_os(name))
 }
 
+/// One variable; empty, or not text, counts as not set.
+pub fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
 /// The same from any source of variables.
 pub(super) fn read_from(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
@@ -113,9 +128,12 @@ pub(super) fn read_from(get: impl Fn(&str) -> Option<std::ffi::OsString>) -> Res
 
 /// Mooncake's two range variables have a default each, and so may stand alone.
 fn complete_range(entries: &mut Vec<Entry>) {
-    for (variable, missing, default) in
-        [("MC_MIN_RPC_PORT", "port_last", 17_000), ("MC_MAX_RPC_PORT", "port", 15_000)]
-    {
+    for (variable, missing, default) in [
+        ("MC_MIN_RPC_PORT", "port_last", 17_000),
+        ("MC_MIN_PRC_PORT", "port_last", 17_000),
+        ("MC_MAX_RPC_PORT", "port", 15_000),
+        ("MC_MAX_PRC_PORT", "port", 15_000),
+    ] {
         let origin = Origin::Environment(variable);
         if entries.iter().any(|entry| entry.origin == origin)
             && !entries.iter().any(|entry| entry.key == missing)
@@ -166,6 +184,11 @@ impl Variable {
                 Some(Value::Flag(true)) => Ok(vec![(self.key, Value::Text("tcp".to_owned()))]),
                 Some(_) => Ok(Vec::new()),
                 None => Err(wrong(setting::Kind::Flag.range())),
+            },
+            Parse::Seconds => match text.trim().parse::<i64>() {
+                Ok(..=0) => Ok(Vec::new()),
+                Ok(seconds) => Ok(vec![(self.key, one(&seconds.saturating_mul(1_000).to_string())?)]),
+                Err(_) => Err(wrong("a number of seconds".to_owned())),
             },
         }
     }

@@ -4,6 +4,7 @@ mod env;
 mod file;
 mod json;
 mod layer;
+pub mod mooncake;
 mod setting;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -307,3 +307,63 @@ fn the_documentation_has_every_setting_and_variable_as_the_code_has_it() {
         assert!(page.contains(&table), "docs/configuration.md lacks this table:\n{table}");
     }
 }
+
+/// What docs/compat.md must say of Mooncake's variables.
+fn documented_mooncake() -> String {
+    let row = |variable: &mooncake::MooncakeVariable| {
+        format!("| `{}` | {} | {} |\n", variable.name, variable.treatment.word(), variable.how)
+    };
+    mooncake::VARIABLES.iter().map(row).collect()
+}
+
+#[test]
+fn the_documentation_has_every_variable_of_mooncake_as_the_code_has_it() {
+    let page = include_str!("../../docs/compat.md");
+    let table = documented_mooncake();
+    assert!(page.contains(&table), "docs/compat.md lacks this table:\n{table}");
+}
+
+#[test]
+fn what_is_said_of_a_variable_of_mooncake_agrees_with_what_is_read() {
+    use mooncake::Treatment;
+    let names: std::collections::HashSet<&str> =
+        mooncake::VARIABLES.iter().map(|variable| variable.name).collect();
+    assert_eq!(names.len(), mooncake::VARIABLES.len(), "a variable stands there twice");
+    // Those that the legacy API reads itself.
+    let own = ["MC_LEGACY_RPC_PORT_BINDING", "MC_HANDSHAKE_PORT", "MC_CUSTOM_TOPO_JSON", "MC_TE_FILTERS"];
+    for variable in mooncake::VARIABLES {
+        let is_read =
+            ENVIRONMENT.iter().any(|native| native.name == variable.name) || own.contains(&variable.name);
+        assert_eq!(is_read, variable.treatment != Treatment::Ignored, "{}", variable.name);
+    }
+    for native in ENVIRONMENT.iter().filter(|native| native.help.contains("Mooncakes call it")) {
+        assert!(names.contains(native.name), "{}", native.name);
+    }
+}
+
+#[test]
+fn what_is_set_and_has_no_effect_is_found() {
+    let get = |name: &str| match name {
+        "MC_GID_INDEX" => Some("3".to_owned()),
+        "MC_FORCE_TCP" => Some("1".to_owned()),
+        "MC_TE_FILTERS" => Some("mlx5_0, mlx5_1".to_owned()),
+        "MC_LEGACY_RPC_PORT_BINDING" => Some("0".to_owned()),
+        "MC_HANDSHAKE_PORT" => Some("13000".to_owned()),
+        _ => None,
+    };
+    let environment = mooncake::Environment::read_from(get);
+    let ignored: Vec<&str> = environment.ignored.iter().map(|variable| variable.name).collect();
+    assert_eq!(ignored, ["MC_GID_INDEX"]);
+    assert!(environment.force_tcp && environment.is_port_literal && !environment.has_compat);
+    assert_eq!(environment.filters, ["mlx5_0", "mlx5_1"]);
+    assert_eq!(environment.handshake_port, 13_000);
+}
+
+#[test]
+fn a_deadline_may_be_said_in_seconds_as_mooncake_does() {
+    let deadline =
+        |text: &str| load(given(), &[("MC_SLICE_TIMEOUT", text)]).map(|config| config.default_deadline);
+    assert_eq!(deadline("7").expect("seconds"), Duration::from_secs(7));
+    assert_eq!(deadline("-1").expect("off"), Duration::from_secs(60));
+    assert!(message(deadline("soon")).contains("a number of seconds"));
+}

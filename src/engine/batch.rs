@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::Engine;
 use super::cq::{Completion, Cq, Kind};
+use super::group::Group;
 use super::segment::Segment;
 use crate::bail;
 use crate::error::{Code, Error, Result};
@@ -71,6 +72,8 @@ pub struct BatchOptions {
     pub cq: u64,
     pub user_data: u64,
     pub notify: Option<Notification>,
+    /// Batches that share one notification: it is sent after the last of them, not after this one.
+    pub group: Option<Arc<Group>>,
 }
 
 impl Default for BatchOptions {
@@ -82,6 +85,7 @@ impl Default for BatchOptions {
             cq: 0,
             user_data: 0,
             notify: None,
+            group: None,
         }
     }
 }
@@ -149,6 +153,7 @@ pub struct Batch {
     pub user_data: u64,
     pub cq: Option<Arc<Cq>>,
     pub notify: Option<(Arc<Segment>, Notification)>,
+    pub group: Option<Arc<Group>>,
     pub deadline: Duration,
     /// Stands in the progress list of the engine.
     pub is_listed: AtomicBool,
@@ -203,6 +208,7 @@ impl Batch {
             user_data: options.user_data,
             cq,
             notify,
+            group: options.group,
             deadline,
             is_listed: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
@@ -425,9 +431,16 @@ impl Batch {
         if self.remaining.fetch_sub(count, Ordering::AcqRel) != count {
             return;
         }
-        if self.status.load(Ordering::Acquire) == 0
-            && let (Some((segment, notification)), Some(me)) = (&self.notify, self.me.upgrade())
-        {
+        let has_failed = self.status.load(Ordering::Acquire) != 0;
+        let grouped;
+        let letter = match &self.group {
+            Some(group) => {
+                grouped = group.leave(has_failed);
+                grouped.as_ref()
+            }
+            None => self.notify.as_ref().filter(|_| !has_failed),
+        };
+        if let (Some((segment, notification)), Some(me)) = (letter, self.me.upgrade()) {
             // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
             let deadline = self.deadline_ns.load(Ordering::Relaxed);
             segment.notify(
@@ -438,6 +451,9 @@ impl Batch {
                         me.keep_detail(error.code, &|| {
                             format!("sending the notification: {}", error.message())
                         });
+                    }
+                    if let Some(group) = &me.group {
+                        group.delivered();
                     }
                     me.conclude();
                 }),

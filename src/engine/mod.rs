@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod cq;
 pub mod dispatch;
+pub mod group;
 mod memory;
 mod messages;
 mod neighbour;

@@ -20,7 +20,7 @@ impl Engine {
     }
 
     /// The segment of this engine's own memory; made when first asked for.
-    pub(super) fn local_segment_id(&self) -> u64 {
+    pub fn local_segment_id(&self) -> u64 {
         let Some(me) = self.me.upgrade() else { return 0 };
         let first = |segments: &crate::id::Slab<Arc<Segment>>| segments.iter().next().map(|(id, _)| id);
         if let Some(id) = first(&self.segments.read()) {

@@ -210,6 +210,9 @@ impl Engine {
                 return Err(error);
             }
         };
+        if let Some(group) = &batch.group {
+            group.join(batch.notify.clone());
+        }
         self.metrics.batch_count.increment();
         for leg in &batch.legs {
             leg.segment.route(batch.run(leg, epoch));
@@ -288,6 +291,11 @@ impl Engine {
             self.stop(&batch, Code::Canceled);
         }
         Ok(())
+    }
+
+    /// Forgets a batch without stopping it: it runs to its end, or to its deadline, and is gone then.
+    pub fn detach(&self, id: u64) -> Result<()> {
+        self.batches.write().remove(id).map(|_| ())
     }
 }
 

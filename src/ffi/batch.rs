@@ -208,6 +208,7 @@ unsafe fn read_options(pointer: *const mc_batch_options_t) -> Result<BatchOption
         cq: options.cq,
         user_data: options.user_data,
         notify,
+        group: None,
     })
 }
 

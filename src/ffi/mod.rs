@@ -28,3 +28,7 @@ pub mod cq;
 pub mod notify;
 
 pub mod diagnostics;
+
+// The names of Mooncake's header.
+#[cfg(feature = "compat")]
+pub mod compat;

@@ -2,6 +2,18 @@
 
 use std::marker::PhantomData;
 
+/// Whether a byte of this process can be read; asked of the kernel, so that a wrong address is an answer. Where the kernel
+/// does not allow the question, the address is trusted.
+pub fn is_readable(address: usize) -> bool {
+    let mut byte = 0u8;
+    let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let there = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: 1 };
+    // SAFETY: it writes one byte to `byte`, and reads `address` with the care that the kernel has for other processes.
+    let copied =
+        unsafe { libc::process_vm_readv(libc::getpid(), &raw const here, 1, &raw const there, 1, 0) };
+    copied == 1 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+}
+
 /// A range of this process's memory for whose validity somebody vouched when making it: C code for what it registers,
 /// until it unregisters; this library for what it maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

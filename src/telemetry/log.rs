@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt::{self, Write};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -43,6 +44,25 @@ pub fn set_sink(sink: Option<Box<dyn Sink>>) {
     });
     tracing::callsite::rebuild_interest_cache();
     drop(before);
+}
+
+/// The same, unless there is a sink already.
+pub fn set_sink_if_none(make: impl FnOnce() -> Box<dyn Sink>) {
+    if SINK.read().is_none() {
+        set_sink(Some(make()));
+    }
+}
+
+/// A sink that writes lines to standard error, each at once.
+pub struct StandardError;
+
+impl Sink for StandardError {
+    fn line(&self, level: u32, _: &CStr, message: &CStr) {
+        let name = LEVELS.get(level as usize).copied().unwrap_or_default();
+        // Nobody can be told that standard error is gone.
+        let _ = std::io::stderr()
+            .write_all(format!("mooncake {name}: {}\n", message.to_string_lossy()).as_bytes());
+    }
 }
 
 /// Chooses how much is logged; it stays so whatever the environment says.

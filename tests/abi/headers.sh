@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every installed header compiles when it is the only one, with gcc and clang: C headers as C99 and C++11, C++ headers as
-# C++17.
+# C++17, Mooncake's as all three.
 set -euo pipefail
 compilers=(gcc)
 ! command -v clang >/dev/null || compilers+=(clang)
@@ -21,6 +21,9 @@ for header in mooncake.h mooncake/*.h; do
   alone c c99 "$header"
   alone c++ c++11 "$header"
 done
+alone c c99 transfer_engine_c.h
+alone c++ c++11 transfer_engine_c.h
+alone c++ c++17 transfer_engine_c.h
 for header in mooncake/*.hpp; do
   alone c++ c++17 "$header"
 done
