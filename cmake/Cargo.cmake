@@ -4,6 +4,15 @@ if(NOT CARGO)
   message(FATAL_ERROR "cargo was not found: install Rust from https://rustup.rs, or pass -DCARGO=/path/to/cargo")
 endif()
 
+# The default features have metadata in etcd, whose client is generated from .proto files.
+if(MOONCAKE_FEATURES MATCHES "default|etcd")
+  find_program(PROTOC protoc HINTS "$ENV{PROTOC}")
+  if(NOT PROTOC)
+    message(FATAL_ERROR "protoc was not found: install it (Debian, Ubuntu: protobuf-compiler and libprotobuf-dev), or "
+      "leave etcd out: -DMOONCAKE_FEATURES=cli,compat,http,redis")
+  endif()
+endif()
+
 set(default_target_dir "$ENV{CARGO_TARGET_DIR}")
 if(NOT default_target_dir)
   set(default_target_dir "${PROJECT_BINARY_DIR}/cargo")

@@ -35,7 +35,7 @@ run_suites() {
   for label in "${labels[@]}"; do
     [[ " ${LABELS[*]} " == *" $label "* ]] || { echo "no label $label; there are: ${LABELS[*]}" >&2; exit 2; }
   done
-  need rust cc c++ cmake pkg-config
+  need rust cc c++ cmake pkg-config protoc
   # shellcheck disable=SC2046
   want $(for label in "${labels[@]}"; do tools_of "$label"; done | tr ' ' '\n' | sort -u)
   mkdir -p "$LOGS"

@@ -14,6 +14,8 @@ package_of() {
     unshare) echo util-linux ;;
     cffi) echo python3 python3-cffi ;;
     venv) echo python3 python3-venv ;;
+    protoc) echo protobuf-compiler libprotobuf-dev ;;
+    etcd) echo etcd-server ;;
     *) echo "$1" ;;
   esac
 }
@@ -32,9 +34,21 @@ has() {
     go) command -v go >/dev/null && go_is_recent ;;
     clang) command -v clang >/dev/null && clang_sanitizes ;;
     cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
+    protoc) protoc_has_its_own ;;
     ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
+}
+
+# It is of no use without the files that every .proto may import, which are a package of their own.
+protoc_has_its_own() {
+  local folder status=0
+  command -v protoc >/dev/null || return 1
+  folder=$(mktemp -d)
+  printf 'syntax = "proto3"; import "google/protobuf/descriptor.proto";\n' >"$folder/try.proto"
+  protoc -I"$folder" --descriptor_set_out=/dev/null "$folder/try.proto" 2>/dev/null || status=1
+  rm -r "$folder"
+  return $status
 }
 
 clang_sanitizes() {

@@ -12,6 +12,7 @@ use crate::config::mooncake::Environment;
 use crate::config::{Config, Given, NO_METADATA};
 use crate::engine::Engine;
 use crate::error::{Context, Result};
+use crate::metadata;
 use crate::telemetry::log;
 
 /// `Given::compat`: Mooncake's own engines are served and reached.
@@ -74,7 +75,7 @@ fn metadata_of(text: &str) -> Result<String> {
     if text.is_empty() {
         bail!(InvalidArgument, "the metadata string is empty: use {NO_METADATA} or a URL");
     }
-    Ok(if text == NO_METADATA || text.contains("://") { text.to_owned() } else { format!("etcd://{text}") })
+    if text == NO_METADATA { Ok(text.to_owned()) } else { metadata::legacy_url(text) }
 }
 
 fn discover(topology: &Topology, environment: &Environment) -> Result<()> {

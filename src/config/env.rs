@@ -3,6 +3,7 @@
 use super::file;
 use super::layer::{Entry, Origin};
 use super::setting::{self, Value};
+use super::url::without_password;
 use crate::error::Result;
 use crate::{bail, fail};
 
@@ -75,11 +76,14 @@ pub const TABLE: &[Variable] = &[
         "silence after which a peer that owes an answer is taken for lost",
     ),
     special("MC_PSK_FILE", "psk", Parse::SecretFile, "file with the secret that all peers share"),
+    plain("MC_METADATA", "metadata", "URL of where names are looked up, see below; P2PHANDSHAKE: nowhere"),
+    plain("MC_REDIS_USERNAME", "redis_username", "user of a redis:// that names none, as Mooncake calls it"),
     plain(
-        "MC_METADATA",
-        "metadata",
-        "where names are looked up: memory://NAME or file:///DIRECTORY; P2PHANDSHAKE: nowhere",
+        "MC_REDIS_PASSWORD",
+        "redis_password",
+        "password of a redis:// that has none, as Mooncake calls it",
     ),
+    plain("MC_REDIS_DB_INDEX", "redis_db", "database of a redis:// that names none, as Mooncake calls it"),
     plain("MC_QUEUE_LIMIT", "queue_limit", "requests that may be under way at once"),
     plain("MC_METRICS", "metrics", "false: no Prometheus text"),
     plain("MC_COMPAT", "compat", "off, on or allow: whether Mooncake's own engines are served and reached"),
@@ -147,7 +151,11 @@ impl Variable {
     fn parse(&self, text: &str) -> Result<Vec<(&'static str, Value)>> {
         let kind = setting::find(self.key).expect("a test compares the two tables").kind;
         let wrong = |range: String| {
-            fail!(InvalidArgument, "environment variable {} is {text:?}: must be {range}", self.name)
+            let text = match kind {
+                setting::Kind::Secret(..) => format!("{} bytes", text.len()),
+                _ => format!("{:?}", without_password(text)),
+            };
+            fail!(InvalidArgument, "environment variable {} is {text}: must be {range}", self.name)
         };
         let one = |text: &str| {
             kind.parse(text).filter(|value| kind.allows(value)).ok_or_else(|| wrong(kind.range()))

@@ -61,7 +61,7 @@ fn entry(path: &str, key: &str, json: &Json, origin: &Origin) -> Result<Entry> {
 
 /// A file names no other file, and holds no secret itself: it is read by more people than a key file.
 fn is_file_key(key: &str) -> bool {
-    !matches!(key, "config_file" | "psk")
+    !matches!(key, "config_file" | "psk" | "redis_password")
 }
 
 /// A pre-shared key from a file of its own, without a line feed at its end.

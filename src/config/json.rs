@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::layer::{Layers, Origin};
 use super::setting::{SETTINGS, Value};
+use super::url::without_password;
 
 pub fn dump(layers: &Layers) -> String {
     let mut all = Map::new();
@@ -25,7 +26,7 @@ pub fn dump(layers: &Layers) -> String {
 
 fn json(value: &Value) -> Json {
     match value {
-        Value::Text(text) => json!(text),
+        Value::Text(text) => json!(without_password(text)),
         Value::Number(number) => json!(number),
         Value::Flag(flag) => json!(flag),
         Value::Secret(bytes) => json!(format!("{} bytes", bytes.len())),

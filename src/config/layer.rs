@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::setting::{self, Value};
+use super::url::without_password;
 use crate::bail;
 use crate::error::Result;
 
@@ -150,10 +151,10 @@ fn check_groups(layer: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-/// A value for humans; a secret only as its length.
+/// A value for humans; a secret only as its length, a URL without its password.
 pub fn shown(value: &Value) -> String {
     match value {
-        Value::Text(text) => format!("{text:?}"),
+        Value::Text(text) => format!("{:?}", without_password(text)),
         Value::Number(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
         Value::Secret(bytes) => format!("{} bytes", bytes.len()),

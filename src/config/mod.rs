@@ -6,6 +6,7 @@ mod json;
 mod layer;
 pub mod mooncake;
 mod setting;
+pub mod url;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -185,7 +186,7 @@ impl Config {
             default_deadline: Duration::from_millis(layers.number("default_deadline_ms").unwrap_or_default()),
             keepalive: Duration::from_millis(layers.number("keepalive_ms").unwrap_or_default()),
             psk: layers.secret("psk").map(<[u8]>::to_vec),
-            metadata: layers.text("metadata").filter(|url| *url != NO_METADATA).map(str::to_owned),
+            metadata: metadata_url(&layers),
             queue_limit: layers
                 .number("queue_limit")
                 .and_then(|limit| usize::try_from(limit).ok())
@@ -224,6 +225,20 @@ fn bind(layers: &Layers) -> Bind {
         .or_else(|| text("network_interface").map(Bind::Interface))
         .or_else(|| text("cidr").map(Bind::Cidr))
         .unwrap_or(Bind::Any)
+}
+
+/// The URL of the metadata backend. What Mooncake has in variables beside a redis:// becomes a part of it.
+fn metadata_url(layers: &Layers) -> Option<String> {
+    let url = layers.text("metadata").filter(|url| *url != NO_METADATA)?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        return Some(url.to_owned());
+    }
+    let user = layers.text("redis_username");
+    let password = layers.secret("redis_password").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let login = (user.is_some() || password.is_some())
+        .then(|| (user.unwrap_or_default(), password.as_deref().unwrap_or_default()));
+    let database = layers.number("redis_db").map(|number| number.to_string());
+    Some(url::complete(url, login, database.as_deref()))
 }
 
 fn given_entries(given: Given) -> Result<Vec<layer::Entry>> {

@@ -216,6 +216,37 @@ fn a_native_variable_is_stronger_than_mooncakes_and_both_are_checked() {
 }
 
 #[test]
+fn what_mooncake_has_in_variables_for_redis_is_for_redis_urls_that_lack_it() {
+    let environment =
+        [("MC_REDIS_USERNAME", "joe"), ("MC_REDIS_PASSWORD", "se/cret"), ("MC_REDIS_DB_INDEX", "7")];
+    let url = |url: &str| {
+        let given = Given { metadata: Some(url.to_owned()), ..given() };
+        load(given, &environment).expect("a configuration").metadata.expect("a URL")
+    };
+    assert_eq!(url("redis://h:1"), "redis://joe:se%2Fcret@h:1/7");
+    assert_eq!(url("redis://:own@h/1"), "redis://:own@h/1");
+    assert_eq!(url("etcd://h:1"), "etcd://h:1");
+}
+
+#[test]
+fn a_password_is_shown_nowhere() {
+    let given = |url: &str| Given { metadata: Some(url.to_owned()), ..given() };
+    let config =
+        load(given("redis://joe:secret@h/1"), &[("MC_REDIS_PASSWORD", "secret")]).expect("a configuration");
+    assert!(config.to_json().contains("redis://joe:***@h/1") && !config.to_json().contains("secret"));
+    let long = format!("a://joe:secret@{}", "h".repeat(4096));
+    for told in [
+        message(load(given(&long), &[])),
+        message(load(given(""), &[("MC_METADATA", &long)])),
+        message(load(given(""), &[("MC_REDIS_PASSWORD", &"secret".repeat(1000))])),
+    ] {
+        assert!(!told.contains("secret"), "{told}");
+    }
+    let file = File::new("toml", "redis_password = \"secret\"");
+    assert!(message(load(file.given(), &[])).contains("unknown key redis_password"));
+}
+
+#[test]
 fn an_empty_variable_is_not_set_and_one_that_is_not_text_is_named() {
     use std::os::unix::ffi::OsStringExt;
     assert!(load(given(), &[("MC_LANES", "")]).is_ok());

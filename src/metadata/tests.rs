@@ -1,4 +1,5 @@
-//! What every backend promises, run on each of them.
+//! What is refused before a server is asked, and what only a directory does. What every backend promises is shown by
+//! tests/metadata.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,17 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::error::Code;
 
-/// A place for a backend, new and empty.
+/// A directory, new and empty.
 struct Place {
     url: String,
     directory: Option<PathBuf>,
 }
 
 impl Place {
-    fn memory() -> Place {
-        Place { url: format!("memory://test-{}", number()), directory: None }
-    }
-
     fn file() -> Place {
         let path =
             PathBuf::from("/tmp").join(format!("mooncake-metadata-{}-{}", std::process::id(), number()));
@@ -46,116 +43,41 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> Code {
     result.expect_err("an error").code
 }
 
-/// Runs one promise on every backend.
-macro_rules! contract {
-    ($($name:ident($place:ident) $body:block)*) => {$(
-        mod $name {
-            use super::*;
-            fn promise($place: Place) $body
-            #[test]
-            fn memory() { promise(Place::memory()) }
-            #[test]
-            fn file() { promise(Place::file()) }
-        }
-    )*};
-}
-
-contract! {
-    what_was_set_can_be_got_until_it_is_removed(place) {
-        let backend = place.open();
-        assert_eq!(backend.get("a").expect("get"), None);
-        backend.set("a", b"one").expect("set");
-        backend.set("a", b"two").expect("set");
-        assert_eq!(place.open().get("a").expect("get"), Some(b"two".to_vec()));
-        backend.remove("a").expect("remove");
-        backend.remove("a").expect("removing nothing");
-        assert_eq!(backend.get("a").expect("get"), None);
-    }
-
-    any_key_and_any_bytes_are_kept_apart(place) {
-        let backend = place.open();
-        let long = "k/".repeat(KEY_MAX / 2);
-        let keys = ["a", "A", ".", "..", "a/b", "../x", "ü\n%2e", "=61", ".lock", long.as_str(), &long[1..]];
-        for key in keys {
-            backend.set(key, key.as_bytes()).expect("set");
-        }
-        for key in keys {
-            assert_eq!(backend.get(key).expect("get"), Some(key.as_bytes().to_vec()), "{key:?}");
-        }
-        backend.set("a", &[0, 10, 255]).expect("set");
-        assert_eq!(backend.get("a").expect("get"), Some(vec![0, 10, 255]));
-        backend.set("a", b"").expect("an empty value");
-        assert_eq!(backend.get("a").expect("get"), Some(Vec::new()));
-        let mut sorted = keys.map(str::to_owned).to_vec();
-        sorted.sort();
-        assert_eq!(backend.list("").expect("list"), sorted);
-    }
-
-    a_list_has_the_keys_with_the_prefix_in_order(place) {
-        let backend = place.open();
-        for key in ["engine/b", "engine/a", "engin", "store/a"] {
-            backend.set(key, b"x").expect("set");
-        }
-        assert_eq!(backend.list("engine/").expect("list"), ["engine/a", "engine/b"]);
-        assert!(backend.list("none").expect("list").is_empty());
-    }
-
-    a_claimed_key_is_taken_until_its_owner_removes_it(place) {
-        let (owner, other) = (place.open(), place.open());
-        owner.create("name", b"1").expect("create");
-        assert_eq!(code(other.create("name", b"2")), Code::AlreadyExists);
-        owner.create("name", b"3").expect("the owner may repeat it");
-        assert_eq!(other.get("name").expect("get"), Some(b"3".to_vec()));
-        owner.remove("name").expect("remove");
-        other.create("name", b"4").expect("it is free now");
-        assert_eq!(code(owner.create("name", b"5")), Code::AlreadyExists);
-    }
-
-    a_claim_ends_with_its_owner(place) {
-        let keeps_the_store = place.open();
-        let owner = place.open();
-        owner.create("name", b"1").expect("create");
-        drop(owner);
-        assert_eq!(keeps_the_store.get("name").expect("get"), Some(b"1".to_vec()));
-        keeps_the_store.create("name", b"2").expect("its owner is gone");
-    }
-
-    one_of_many_claims_wins(place) {
-        let keeps_the_store = place.open();
-        let handles: Vec<_> = (0..8).map(|_| place.open()).collect();
-        for round in 0..20 {
-            let barrier = std::sync::Barrier::new(handles.len());
-            let claim = &|handle: &Arc<dyn MetadataBackend>| {
-                barrier.wait();
-                handle.create("name", b"x").is_ok()
-            };
-            let winners: Vec<&Arc<dyn MetadataBackend>> = std::thread::scope(|scope| {
-                let threads: Vec<_> = handles.iter().map(|handle| (handle, scope.spawn(move || claim(handle)))).collect();
-                let claims = threads.into_iter().map(|(handle, thread)| (handle, thread.join().expect("a claim ends")));
-                claims.filter(|(_, won)| *won).map(|(handle, _)| handle).collect()
-            });
-            assert_eq!(winners.len(), 1, "round {round}");
-            winners[0].remove("name").expect("remove");
-        }
-        assert_eq!(keeps_the_store.get("name").expect("get"), None);
-    }
-
-    keys_and_values_have_bounds(place) {
-        let backend = place.open();
-        assert_eq!(code(backend.set("", b"")), Code::InvalidArgument);
-        assert_eq!(code(backend.get(&"k".repeat(KEY_MAX + 1))), Code::InvalidArgument);
-        assert_eq!(code(backend.create("a", &vec![0; VALUE_MAX + 1])), Code::InvalidArgument);
-        backend.set("a", &vec![7; VALUE_MAX]).expect("the largest value");
-        assert_eq!(backend.get("a").expect("get").map(|value| value.len()), Some(VALUE_MAX));
+#[test]
+fn an_unknown_url_is_refused_with_what_is_possible() {
+    for url in ["", "memory://", "file://relative", "ftp://host", "/tmp"] {
+        let error = open(url).err().expect("an error");
+        assert_eq!(error.code, Code::InvalidArgument, "{url}");
+        assert!(error.message().contains("memory://NAME"), "{error}");
     }
 }
 
 #[test]
-fn an_unknown_url_is_refused_with_what_is_possible() {
-    for url in ["", "memory://", "file://relative", "etcd://host", "/tmp"] {
+fn a_url_that_a_server_could_not_mean_is_refused_before_it_is_asked() {
+    for url in [
+        "redis://h/x",
+        "redis://h?ca=x",
+        "redis://a,b",
+        "rediss://h?cert=x",
+        "http://h/?x=1",
+        "etcd://",
+        "etcds://h?ca=/none",
+    ] {
         let error = open(url).err().expect("an error");
-        assert_eq!(error.code, Code::InvalidArgument, "{url}");
-        assert!(error.message().contains("memory://NAME"), "{error}");
+        assert!(matches!(error.code, Code::InvalidArgument | Code::Io), "{url}: {error}");
+    }
+    let error = open("redis://joe:secret@h/x").err().expect("an error");
+    assert!(error.message().contains("joe:***@h") && !error.message().contains("secret"), "{error}");
+}
+
+#[test]
+fn what_mooncake_takes_for_etcd_is_etcd() {
+    let url = |text| legacy_url(text).expect("a URL");
+    assert_eq!(url("h:2379"), "etcd://h:2379");
+    assert_eq!(url("10.0.0.1:1,[::1]:2"), "etcd://10.0.0.1:1,[::1]:2");
+    assert_eq!(url("redis://h:1"), "redis://h:1");
+    for text in ["", "h", "h:x", "h:1/metadata", "P2PHANDSHAKE"] {
+        assert_eq!(code(legacy_url(text)), Code::InvalidArgument, "{text}");
     }
 }
 

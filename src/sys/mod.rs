@@ -11,4 +11,8 @@ pub mod net;
 pub mod process;
 pub mod random;
 pub mod reactor;
+#[cfg(feature = "tls")]
+pub mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod unix;

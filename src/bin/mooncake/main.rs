@@ -5,6 +5,7 @@ mod output;
 
 mod bench;
 mod doctor;
+mod metadata;
 mod trace;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ struct Arguments {
 enum Command {
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
+    Metadata(metadata::MetadataArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Metadata(args) => metadata::run(&args),
         Command::Trace(args) => trace::run(args),
     };
     match result {

@@ -1,0 +1,5 @@
+//! Metadata backends against real servers: Redis, etcd, Mooncake's own HTTP server, and ours.
+
+mod contract;
+mod place;
+mod servers;
