@@ -1,13 +1,14 @@
 //! A batch: its requests cut into slices, how far each is, and who waits for it.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::Engine;
 use super::cq::{Completion, Cq, Kind};
+use super::few::Few;
 use super::group::Group;
 use super::segment::Segment;
 use crate::bail;
@@ -132,6 +133,10 @@ pub struct Leg {
     pub count: u32,
 }
 
+/// Of batches that end while they are posted, one in so many is timed, and counts for all: the clock costs as much as a
+/// small copy.
+pub const SAMPLE_EVERY: u64 = 16;
+
 const IDLE: u32 = 0;
 const RUNNING: u32 = 1;
 /// Running, and somebody sleeps on the word.
@@ -139,13 +144,13 @@ const AWAITED: u32 = 2;
 const DONE: u32 = 3;
 
 pub struct Batch {
-    pub engine: Weak<Engine>,
     pub id: AtomicU64,
-    pub tasks: Vec<Task>,
-    pub slices: Vec<Slice>,
-    pub legs: Vec<Leg>,
+    pub tasks: Few<Task>,
+    pub slices: Few<Slice>,
+    /// At least one.
+    pub legs: Few<Leg>,
     /// Local regions that it uses: held while it runs, and until it runs for the first time.
-    pub holds: Vec<Arc<Region>>,
+    pub holds: Few<Arc<Region>>,
     pub is_prepared: bool,
     pub bytes: u64,
     pub priority: Priority,
@@ -167,26 +172,29 @@ pub struct Batch {
     status: AtomicI32,
     stop: AtomicI32,
     touching: AtomicU32,
+    /// When it was posted, and when it must be done; 0 until somebody asks. Most copies end before anybody does.
     posted_ns: AtomicU64,
     deadline_ns: AtomicU64,
-    /// When what the peer does not confirm is given up: the deadline, or sooner after a cancel.
+    /// When what the peer does not confirm is given up, if sooner than the deadline: after a cancel.
     patience_ns: AtomicU64,
+    /// Its time counts even if it ends at once.
+    is_sample: AtomicBool,
     detail: Mutex<String>,
-    me: Weak<Batch>,
+    /// Only where there is a notification to send.
+    me: OnceLock<Weak<Batch>>,
 }
 
 /// What a batch is made of, before it is one.
 pub struct Parts {
-    pub tasks: Vec<Task>,
-    pub slices: Vec<Slice>,
-    pub legs: Vec<Leg>,
-    pub holds: Vec<Arc<Region>>,
+    pub tasks: Few<Task>,
+    pub slices: Few<Slice>,
+    pub legs: Few<Leg>,
+    pub holds: Few<Arc<Region>>,
     pub bytes: u64,
 }
 
 impl Batch {
     pub fn new(
-        engine: Weak<Engine>,
         parts: Parts,
         options: BatchOptions,
         cq: Option<Arc<Cq>>,
@@ -194,8 +202,7 @@ impl Batch {
         deadline: Duration,
         is_prepared: bool,
     ) -> Arc<Batch> {
-        Arc::new_cyclic(|me| Batch {
-            engine,
+        Arc::new(Batch {
             id: AtomicU64::new(0),
             tasks: parts.tasks,
             slices: parts.slices,
@@ -221,10 +228,11 @@ impl Batch {
             stop: AtomicI32::new(0),
             touching: AtomicU32::new(0),
             posted_ns: AtomicU64::new(0),
-            deadline_ns: AtomicU64::new(u64::MAX),
+            deadline_ns: AtomicU64::new(0),
             patience_ns: AtomicU64::new(u64::MAX),
+            is_sample: AtomicBool::new(false),
             detail: Mutex::new(String::new()),
-            me: me.clone(),
+            me: OnceLock::new(),
         })
     }
 
@@ -233,8 +241,9 @@ impl Batch {
         if self.complete_once { 1 } else { self.tasks.len() }
     }
 
-    /// Makes everything ready for a post; the caller dispatches and then calls `dispatched`.
-    pub fn start(&self) -> Result<u32> {
+    /// Makes everything ready for a post; the caller dispatches and then calls `dispatched`. A sample is timed whatever
+    /// becomes of it.
+    pub fn start(self: &Arc<Self>, is_sample: bool) -> Result<u32> {
         let phase = self.phase.load(Ordering::Acquire);
         if (phase != IDLE && phase != DONE)
             || self.phase.compare_exchange(phase, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err()
@@ -260,11 +269,15 @@ impl Batch {
         self.failed.store(0, Ordering::Relaxed);
         self.completed_bytes.store(0, Ordering::Relaxed);
         self.status.store(0, Ordering::Relaxed);
-        let now = clock::now_ns();
-        self.posted_ns.store(now, Ordering::Relaxed);
-        let deadline = u64::try_from(self.deadline.as_nanos()).unwrap_or(u64::MAX);
-        self.deadline_ns.store(now.saturating_add(deadline), Ordering::Relaxed);
-        self.patience_ns.store(now.saturating_add(deadline), Ordering::Relaxed);
+        self.deadline_ns.store(0, Ordering::Relaxed);
+        self.patience_ns.store(u64::MAX, Ordering::Relaxed);
+        self.is_sample.store(is_sample, Ordering::Relaxed);
+        if is_sample {
+            self.look_at_the_clock();
+        }
+        if self.notify.is_some() || self.group.is_some() {
+            self.me.get_or_init(|| Arc::downgrade(self));
+        }
         // One more than there are tasks: the batch cannot end before it is dispatched.
         self.remaining.store(self.tasks.len() as u32 + 1, Ordering::Relaxed);
         self.stop.store(0, Ordering::Relaxed);
@@ -296,8 +309,27 @@ impl Batch {
     }
 
     /// Everything was handed to a path.
-    pub fn dispatched(&self) {
+    pub fn dispatched(self: &Arc<Self>, engine: &Engine) {
+        if self.remaining.load(Ordering::Acquire) == 1 {
+            // Every task ended: nobody else looks at the count any more.
+            self.remaining.store(0, Ordering::Relaxed);
+            return self.end(Some(engine));
+        }
         self.end_one();
+    }
+
+    /// The batch counts as posted now. Returns its deadline.
+    #[cold]
+    fn look_at_the_clock(&self) -> u64 {
+        let now = clock::now_ns();
+        let time = u64::try_from(self.deadline.as_nanos()).unwrap_or(u64::MAX);
+        // Never 0, which says that nobody asked.
+        let deadline = now.saturating_add(time).max(1);
+        self.posted_ns.store(now, Ordering::Relaxed);
+        match self.deadline_ns.compare_exchange(0, deadline, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => deadline,
+            Err(earlier) => earlier,
+        }
     }
 
     pub fn run(self: &Arc<Self>, leg: &Leg, epoch: u32) -> Run {
@@ -372,7 +404,7 @@ impl Batch {
 
     /// When to give up on the peer's confirmation.
     pub fn patience_ns(&self) -> u64 {
-        self.patience_ns.load(Ordering::Relaxed)
+        self.patience_ns.load(Ordering::Relaxed).min(self.deadline_ns())
     }
 
     /// Gives the peer at most this time from now.
@@ -428,9 +460,13 @@ impl Batch {
     }
 
     fn end_many(&self, count: u32) {
-        if self.remaining.fetch_sub(count, Ordering::AcqRel) != count {
-            return;
+        if self.remaining.fetch_sub(count, Ordering::AcqRel) == count {
+            self.end(None);
         }
+    }
+
+    /// Every task ended. The engine is given by the thread that posts the batch.
+    fn end(&self, engine: Option<&Engine>) {
         let has_failed = self.status.load(Ordering::Acquire) != 0;
         let grouped;
         let letter = match &self.group {
@@ -440,9 +476,11 @@ impl Batch {
             }
             None => self.notify.as_ref().filter(|_| !has_failed),
         };
-        if let (Some((segment, notification)), Some(me)) = (letter, self.me.upgrade()) {
+        if let Some((segment, notification)) = letter
+            && let Some(me) = self.me.get().and_then(Weak::upgrade)
+        {
             // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
-            let deadline = self.deadline_ns.load(Ordering::Relaxed);
+            let deadline = self.deadline_ns();
             segment.notify(
                 notification,
                 deadline,
@@ -455,16 +493,15 @@ impl Batch {
                     if let Some(group) = &me.group {
                         group.delivered();
                     }
-                    me.conclude();
+                    me.conclude(None);
                 }),
             );
             return;
         }
-        self.conclude();
+        self.conclude(engine);
     }
 
-    fn conclude(&self) {
-        let engine = self.engine.upgrade();
+    fn conclude(&self, posting: Option<&Engine>) {
         self.release_holds();
         let info = self.info();
         let once = self.complete_once.then(|| Completion {
@@ -475,9 +512,17 @@ impl Batch {
             status: info.status,
             kind: Kind::Batch,
         });
-        if let Some(engine) = engine {
-            let took = clock::now_ns().saturating_sub(self.posted_ns.load(Ordering::Relaxed));
-            engine.batch_ended(self.tasks.len(), &info, Duration::from_nanos(took));
+        match posting {
+            Some(engine) => {
+                let is_sample = self.is_sample.load(Ordering::Relaxed);
+                let took = if is_sample { self.took().map(|took| (took, SAMPLE_EVERY)) } else { None };
+                engine.batch_ended(self.tasks.len(), &info, took);
+            }
+            None => {
+                if let Some(engine) = self.engine() {
+                    engine.batch_ended(self.tasks.len(), &info, self.took().map(|took| (took, 1)));
+                }
+            }
         }
         // From here on the batch may be posted again or be gone.
         let cq = self.cq.clone();
@@ -487,6 +532,17 @@ impl Batch {
         if let (Some(cq), Some(completion)) = (cq, once) {
             cq.deliver_promised(completion);
         }
+    }
+
+    /// Since it was posted, if anybody looked at the clock then.
+    fn took(&self) -> Option<Duration> {
+        let is_known = self.deadline_ns.load(Ordering::Acquire) != 0;
+        let since = || clock::now_ns().saturating_sub(self.posted_ns.load(Ordering::Relaxed));
+        is_known.then(|| Duration::from_nanos(since()))
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.legs.first()?.segment.peer.engine()
     }
 
     pub fn release_holds(&self) {
@@ -561,6 +617,9 @@ impl Owner for Batch {
     }
 
     fn complete_exclusive(&self, epoch: u32, first: u32, count: u32) {
+        if count as usize == self.slices.len() && !self.slices.iter().any(|slice| slice.is_done(epoch)) {
+            return self.complete_all(epoch);
+        }
         let (mut ended, mut bytes) = (0, 0);
         for slice in &self.slices[first as usize..(first + count) as usize] {
             if slice.is_done(epoch) {
@@ -598,7 +657,10 @@ impl Owner for Batch {
     }
 
     fn deadline_ns(&self) -> u64 {
-        self.deadline_ns.load(Ordering::Relaxed)
+        match self.deadline_ns.load(Ordering::Acquire) {
+            0 => self.look_at_the_clock(),
+            deadline => deadline,
+        }
     }
 }
 
@@ -606,6 +668,22 @@ impl Owner for Batch {
 const MAX_REROUTES: u32 = 4;
 
 impl Batch {
+    /// Every slice is done, and only the calling thread says so: the counters need no step that others could disturb.
+    fn complete_all(&self, epoch: u32) {
+        for slice in &self.slices {
+            slice.state.store(epoch << 1 | 1, Ordering::Release);
+        }
+        for (index, task) in self.tasks.iter().enumerate() {
+            task.is_done.store(true, Ordering::Release);
+            if let (Some(cq), false) = (&self.cq, self.complete_once) {
+                cq.deliver_promised(self.completion_of(index, task, None));
+            }
+        }
+        self.completed.store(self.tasks.len() as u64, Ordering::Release);
+        self.completed_bytes.store(self.bytes, Ordering::Release);
+        self.end_many(self.tasks.len() as u32);
+    }
+
     /// Sends a slice another way, or again with fresh knowledge of the peer's regions. False when there is none left.
     fn reroute(&self, epoch: u32, index: u32, outcome: Outcome) -> bool {
         let slice = &self.slices[index as usize];
@@ -620,7 +698,9 @@ impl Batch {
         if slice.retries.load(Ordering::Relaxed) >= limit {
             return false;
         }
-        let Some(me) = self.me.upgrade() else { return false };
+        // One that was released is being canceled.
+        let id = self.id.load(Ordering::Relaxed);
+        let Some(me) = self.engine().and_then(|engine| engine.batch(id).ok()) else { return false };
         let run = Run { owner: me, epoch, first: index, count: 1 };
         slice.retries.fetch_add(1, Ordering::Relaxed);
         leg.segment.reroute(run, outcome)

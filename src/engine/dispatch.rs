@@ -8,33 +8,37 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::Engine;
-use super::plan::group_runs;
+use super::plan::first_alike;
 use crate::segment::descriptor::{Descriptor, RemoteRegion};
 use crate::segment::memory::{MemoryTable, REMOTE_READ, REMOTE_WRITE};
 use crate::transport::{Opcode, Path, PathKind, Run};
 
 /// Finds each slice's remote region, notes its key, and hands on runs of slices that can travel alike (`send` is told
 /// whether the region can be mapped). Returns the runs whose region is unknown.
-pub fn resolve(run: &Run, regions: &Descriptor, mut send: impl FnMut(Run, bool)) -> Vec<Run> {
-    let mut last: Option<&RemoteRegion> = None;
+pub fn resolve(mut run: Run, regions: &Descriptor, mut send: impl FnMut(Run, bool)) -> Vec<Run> {
     let mut missing = Vec::new();
-    let kinds = run.slices().iter().map(|slice| {
-        let length = slice.len() as u64;
-        if !last.is_some_and(|region| region.contains(slice.remote, length)) {
-            last = regions.find(slice.remote, length);
+    let mut hand_on = |run, kind| match kind {
+        Some(is_mappable) => send(run, is_mappable),
+        None => missing.push(run),
+    };
+    let mut last: Option<&RemoteRegion> = None;
+    loop {
+        let kinds = run.slices().iter().map(|slice| {
+            let length = slice.len() as u64;
+            if !last.is_some_and(|region| region.contains(slice.remote, length)) {
+                last = regions.find(slice.remote, length);
+            }
+            let region = last?;
+            slice.key.store(region.key, Ordering::Relaxed);
+            Some(region.is_mappable)
+        });
+        let Some((count, kind)) = first_alike(kinds) else { return missing };
+        if count == run.count {
+            hand_on(run, kind);
+            return missing;
         }
-        let region = last?;
-        slice.key.store(region.key, Ordering::Relaxed);
-        Some(region.is_mappable)
-    });
-    group_runs(kinds, |first, count, kind| {
-        let part = Run { owner: run.owner.clone(), epoch: run.epoch, first: run.first + first, count };
-        match kind {
-            Some(is_mappable) => send(part, is_mappable),
-            None => missing.push(part),
-        }
-    });
-    missing
+        hand_on(run.split_front(count), kind);
+    }
 }
 
 /// As `resolve` for an engine of this process, whose table needs no copy. False when some range is unknown.
@@ -67,10 +71,18 @@ pub struct Copies {
     waiting: Mutex<VecDeque<(Arc<dyn Path>, Run)>>,
 }
 
+/// Whether the thread that submits a run copies it at once.
+#[inline]
+pub fn is_short(kind: PathKind, run: &Run) -> bool {
+    kind != PathKind::Tcp && (run.count <= CHUNK_SLICES || bytes_of(run) <= INLINE_BYTES)
+}
+
 impl Copies {
-    /// Hands a run to its path: on the spot, or for a long copy to whoever has time.
+    /// Hands a run that is not short to its path, or to whoever has time.
     pub fn submit(&self, engine: &Arc<Engine>, path: Arc<dyn Path>, mut run: Run) {
-        if path.kind() == PathKind::Tcp || run.count <= CHUNK_SLICES || bytes_of(&run) <= INLINE_BYTES {
+        // Its time runs from here, and not from when somebody comes to it.
+        run.owner.deadline_ns();
+        if path.kind() == PathKind::Tcp {
             return path.submit(run);
         }
         let mut waiting = self.waiting.lock();

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod cq;
 pub mod dispatch;
+mod few;
 pub mod group;
 mod memory;
 mod messages;
@@ -12,6 +13,7 @@ pub mod peer;
 pub mod plan;
 mod process;
 mod progress;
+mod routes;
 pub mod segment;
 mod segments;
 mod submit;
@@ -305,14 +307,15 @@ impl Engine {
     }
 
     /// The ending of a batch, told by itself.
-    pub(crate) fn batch_ended(&self, requests: usize, info: &BatchInfo, took: Duration) {
+    /// `took` and for how many batches that counts; None: it was not looked.
+    pub(crate) fn batch_ended(&self, requests: usize, info: &BatchInfo, took: Option<(Duration, u64)>) {
         self.requests_under_way.fetch_sub(requests as u64, Ordering::AcqRel);
         self.metrics.completed_count.add(info.completed_count);
         if info.failed_count > 0 {
             self.metrics.failed_count.add(info.failed_count);
         }
-        if self.config.metrics {
-            self.metrics.batch_latency.observe(took);
+        if let Some((took, weight)) = took.filter(|_| self.config.metrics) {
+            self.metrics.batch_latency.observe(took, weight);
         }
     }
 

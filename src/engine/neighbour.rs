@@ -7,12 +7,13 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::Engine;
+use super::routes::Short;
 use crate::config::Transports;
 use crate::error::{Context, Result};
 use crate::segment::descriptor::EngineId;
 use crate::sys::clock;
 use crate::transport::shm::{Attachment, Events, Offer};
-use crate::transport::{Owner, Path, ShmOffer};
+use crate::transport::{Owner, ShmOffer};
 
 /// A neighbour that does not prove itself for so long is met over the network only.
 pub const OPENING_NS: u64 = 500_000_000;
@@ -32,8 +33,7 @@ enum State {
     },
     Open {
         attachment: Arc<Attachment>,
-        memfd: Option<Arc<dyn Path>>,
-        cma: Option<Arc<dyn Path>>,
+        short: Short,
     },
 }
 
@@ -49,13 +49,11 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// The shortest way to a region of engine `id`; None when only the network leads there.
-    pub fn path(&self, id: EngineId, is_mappable: bool) -> Option<Arc<dyn Path>> {
+    /// The ways to engine `id`; none when only the network leads there.
+    pub fn paths(&self, id: EngineId) -> Short {
         match &*self.state.read() {
-            State::Open { attachment, .. } if attachment.peer() != id => None,
-            State::Open { memfd: Some(memfd), .. } if is_mappable => Some(memfd.clone()),
-            State::Open { cma, .. } => cma.clone(),
-            _ => None,
+            State::Open { attachment, short } if attachment.peer() == id => short.clone(),
+            _ => Short::default(),
         }
     }
 
@@ -128,11 +126,13 @@ impl Neighbour {
                 return self.leave(id);
             }
         };
-        let memfd = transports.memfd.then(|| attachment.memfd_path());
-        let cma = if transports.cma { attachment.cma_path() } else { None };
+        let short = Short {
+            mapped: transports.memfd.then(|| attachment.memfd_path()),
+            any: if transports.cma { attachment.cma_path() } else { None },
+        };
         let mut state = self.state.write();
         if matches!(&*state, State::Opening { id: known, .. } if *known == id) {
-            self.enter(&mut state, State::Open { attachment, memfd, cma });
+            self.enter(&mut state, State::Open { attachment, short });
             self.lost_ns.store(0, Ordering::Release);
         }
         drop(state);

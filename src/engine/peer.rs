@@ -1,6 +1,6 @@
 //! A peer: who it is, what it offers, and which paths lead there. Runs that wait for that knowledge are parked here.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use parking_lot::{Mutex, RwLock};
 use super::Engine;
 use super::dispatch;
 use super::neighbour::{Neighbour, OPENING_NS};
+use super::routes::{Routes, Short};
 use crate::error::{Code, Error, Result};
 use crate::segment::descriptor::{Descriptor, EngineId, SegmentRecord};
+use crate::segment::memory::MemoryTable;
 use crate::sys::clock;
 use crate::transport::local::LocalPath;
 use crate::transport::shm::{Attachment, Events};
@@ -62,6 +64,10 @@ pub struct Peer {
     contact: Option<Arc<dyn Contact>>,
     known: RwLock<Knowledge>,
     neighbour: Neighbour,
+    /// What `known` and `neighbour` come to; None when one of them changed since.
+    routes: RwLock<Option<Arc<Routes>>>,
+    /// How often they changed.
+    changes: AtomicU64,
     parked: Mutex<Vec<Parked>>,
     pub open_segments: AtomicUsize,
     me: Weak<Peer>,
@@ -89,6 +95,8 @@ impl Peer {
             contact: Some(contact(me.clone() as Weak<dyn ContactEvents>)),
             known: RwLock::default(),
             neighbour: Neighbour::default(),
+            routes: RwLock::default(),
+            changes: AtomicU64::new(0),
             parked: Mutex::default(),
             open_segments: AtomicUsize::new(0),
             me: me.clone(),
@@ -103,6 +111,8 @@ impl Peer {
             contact: None,
             known: RwLock::default(),
             neighbour: Neighbour::default(),
+            routes: RwLock::default(),
+            changes: AtomicU64::new(0),
             parked: Mutex::default(),
             open_segments: AtomicUsize::new(0),
             me: Weak::new(),
@@ -118,6 +128,56 @@ impl Peer {
         known.local = Some(Arc::new(path));
         known.target = target.me.clone();
         known.met_ns = clock::now_ns();
+        drop(known);
+        self.changed();
+    }
+
+    /// The routes are to be found out anew.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        let before = self.routes.write().take();
+        drop(before);
+    }
+
+    /// None before the peer was met.
+    fn routes(&self) -> Option<Arc<Routes>> {
+        match &*self.routes.read() {
+            Some(routes) => return Some(routes.clone()),
+            None => {}
+        }
+        self.find_routes()
+    }
+
+    #[cold]
+    fn find_routes(&self) -> Option<Arc<Routes>> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let transports = self.engine.upgrade()?.config.transports;
+        let known = self.known.read();
+        let id = known.greeting.as_ref()?.id;
+        let routes = match &known.local {
+            Some(path) => Routes {
+                id,
+                regions: Arc::default(),
+                local: Some(path.target().clone()),
+                short: Short { mapped: None, any: transports.local.then(|| path.clone() as _) },
+                network: self.contact.clone().filter(|_| transports.tcp).map(|contact| contact as _),
+            },
+            None => Routes {
+                id,
+                regions: known.descriptor.clone()?,
+                local: None,
+                short: self.neighbour.paths(id),
+                network: self.contact.clone().filter(|_| transports.tcp).map(|contact| contact as _),
+            },
+        };
+        drop(known);
+        let routes = Arc::new(routes);
+        let mut current = self.routes.write();
+        // What changed meanwhile is looked at by the next.
+        if self.changes.load(Ordering::Acquire) == changes {
+            *current = Some(routes.clone());
+        }
+        Some(routes)
     }
 
     pub fn engine(&self) -> Option<Arc<Engine>> {
@@ -167,24 +227,6 @@ impl Peer {
         known.local.is_some() || known.descriptor.is_some()
     }
 
-    /// The path for a region, in the order of preference.
-    fn path_for(&self, is_mappable: bool) -> Option<Arc<dyn Path>> {
-        let engine = self.engine.upgrade()?;
-        let known = self.known.read();
-        if let (Some(local), true) = (&known.local, engine.config.transports.local) {
-            return Some(local.clone());
-        }
-        let id = known.greeting.as_ref().map(|greeting| greeting.id);
-        id.and_then(|id| self.neighbour.path(id, is_mappable)).or_else(|| self.network(&engine))
-    }
-
-    fn network(&self, engine: &Engine) -> Option<Arc<dyn Path>> {
-        match &self.contact {
-            Some(contact) if engine.config.transports.tcp => Some(contact.clone()),
-            _ => None,
-        }
-    }
-
     /// Sends a run on its way, or parks it until enough is known.
     pub fn route(&self, run: Run, view: &View, is_last_try: bool) {
         if self.neighbour.is_opening() {
@@ -194,44 +236,21 @@ impl Peer {
     }
 
     fn send_resolved(&self, run: Run, view: &View, is_last_try: bool, way: Way) {
-        let known = self.known.read();
-        if known.local.is_some() {
-            drop(known);
-            return self.route_local(run, view);
+        let Some(routes) = self.routes() else { return self.park(run, view, false) };
+        if let Some(memory) = &routes.local {
+            return self.route_local(run, view, &routes, memory);
         }
-        let (Some(greeting), Some(descriptor)) = (&known.greeting, &known.descriptor) else {
-            drop(known);
-            return self.park(run, view, false);
+        let regions: &Descriptor = match view {
+            View::Whole => &routes.regions,
+            View::Blob(id, regions) if *id == routes.id => regions,
+            View::Blob(..) => return self.fail_restarted(&run),
         };
-        let shown = match view {
-            View::Whole => descriptor.clone(),
-            View::Blob(id, regions) if *id == greeting.id => regions.clone(),
-            View::Blob(..) => {
-                drop(known);
-                return self.fail_restarted(&run);
-            }
+        let send = |run, is_mappable| match (way, routes.short.to(is_mappable)) {
+            (Way::Shortest, Some(path)) => self.send(run, Some(path)),
+            (Way::Shortest, None) if !is_last_try => self.send_far(run, view, &routes),
+            _ => self.send(run, routes.network.as_ref()),
         };
-        let id = greeting.id;
-        drop(known);
-        let send = |run, is_mappable| {
-            if matches!(way, Way::Shortest) && !is_last_try && self.neighbour.path(id, is_mappable).is_none()
-            {
-                let has_network = self.engine.upgrade().is_some_and(|engine| self.network(&engine).is_some());
-                if self.neighbour.is_worth_a_try(has_network) {
-                    // Its regions are asked for anew, and with them comes its offer.
-                    match &self.contact {
-                        Some(contact) if has_network => contact.describe(),
-                        _ => return self.park(run, view, true),
-                    }
-                }
-            }
-            self.send(run, |engine| match way {
-                // A neighbour with another id has other regions under these keys.
-                Way::Shortest => self.neighbour.path(id, is_mappable).or_else(|| self.network(engine)),
-                Way::Network => self.network(engine),
-            });
-        };
-        for run in dispatch::resolve(&run, &shown, send) {
+        for run in dispatch::resolve(run, regions, send) {
             if matches!(view, View::Blob(..)) || is_last_try {
                 self.fail_unknown(&run);
             } else {
@@ -240,19 +259,32 @@ impl Peer {
         }
     }
 
-    fn route_local(&self, run: Run, view: &View) {
+    /// Sends a run over the network, and asks a neighbour that was lost whether it is back.
+    fn send_far(&self, run: Run, view: &View, routes: &Routes) {
+        if self.neighbour.is_worth_a_try(routes.network.is_some()) {
+            // Its regions are asked for anew, and with them comes its offer.
+            match &self.contact {
+                Some(contact) if routes.network.is_some() => contact.describe(),
+                _ => return self.park(run, view, true),
+            }
+        }
+        self.send(run, routes.network.as_ref());
+    }
+
+    fn route_local(&self, run: Run, view: &View, routes: &Routes, memory: &MemoryTable) {
+        if matches!(view, View::Whole) && dispatch::resolve_local(&run, memory) {
+            return self.send(run, routes.to(false));
+        }
         let Some(target) = self.local_engine() else {
             // Destroyed. Another one may listen at its address by now.
             let mut known = self.known.write();
             known.local = None;
             known.descriptor = None;
             drop(known);
+            self.changed();
             return self.park(run, view, true);
         };
         let regions = match view {
-            View::Whole if dispatch::resolve_local(&run, &target.memory) => {
-                return self.send(run, |_| self.path_for(false));
-            }
             // Some range is unknown: let the others pass.
             View::Whole => local_descriptor(&target),
             View::Blob(id, regions) if *id == target.id => Ok(regions.clone()),
@@ -260,9 +292,7 @@ impl Peer {
         };
         match regions {
             Ok(regions) => {
-                for run in
-                    dispatch::resolve(&run, &regions, |run, _| self.send(run, |_| self.path_for(false)))
-                {
+                for run in dispatch::resolve(run, &regions, |run, _| self.send(run, routes.to(false))) {
                     self.fail_unknown(&run);
                 }
             }
@@ -270,15 +300,19 @@ impl Peer {
         }
     }
 
-    fn send(&self, run: Run, path: impl FnOnce(&Engine) -> Option<Arc<dyn Path>>) {
-        let Some(engine) = self.engine.upgrade() else {
-            return run.complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into());
-        };
-        match path(&engine) {
-            Some(path) => engine.copies.submit(&engine, path, run),
-            None => run.complete(Outcome::Failed(Code::Unreachable), &|| {
+    fn send(&self, run: Run, path: Option<&Arc<dyn Path>>) {
+        let Some(path) = path else {
+            return run.complete(Outcome::Failed(Code::Unreachable), &|| {
                 format!("no allowed transport reaches {}: see the option \"transports\"", self.label)
-            }),
+            });
+        };
+        if dispatch::is_short(path.kind(), &run) {
+            return path.submit(run);
+        }
+        match self.engine.upgrade() {
+            Some(engine) => engine.copies.submit(&engine, path.clone(), run),
+            None => run
+                .complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into()),
         }
     }
 
@@ -299,6 +333,7 @@ impl Peer {
         let Some(contact) = &self.contact else {
             return run.complete(Outcome::Failed(Code::Unreachable), &|| format!("{} is gone", self.label));
         };
+        run.owner.deadline_ns();
         self.parked.lock().push(Parked { run, view: view.clone(), is_last_try: refresh });
         if refresh {
             contact.describe();
@@ -404,11 +439,12 @@ impl Peer {
             contact.close();
         }
         self.neighbour.close();
+        self.changed();
         self.fail_parked(Code::Canceled, "the segment was closed");
     }
 
     pub fn path_name(&self, is_mappable: bool) -> &'static str {
-        self.path_for(is_mappable).map_or("none", |path| path.kind().name())
+        self.routes().as_ref().and_then(|routes| routes.to(is_mappable)).map_or("none", |path| path.kind().name())
     }
 }
 
@@ -438,6 +474,7 @@ impl ContactEvents for Peer {
         known.greeting = Some(greeting);
         known.descriptor = Some(descriptor);
         drop(known);
+        self.changed();
         if let Some(target) = target {
             self.learn_local(&engine, &target);
         }
@@ -459,6 +496,7 @@ impl Events for Peer {
     fn opened(&self, id: EngineId, result: Result<Arc<Attachment>>) {
         if let Some(engine) = self.engine.upgrade() {
             self.neighbour.opened(id, result, engine.config.transports);
+            self.changed();
             self.unpark();
         }
     }
@@ -473,5 +511,6 @@ impl Events for Peer {
     fn lost(&self, attachment: &Arc<Attachment>, error: &Error) {
         tracing::info!("{} is reached over the network from here on: {error}", self.label);
         self.neighbour.lost(attachment);
+        self.changed();
     }
 }

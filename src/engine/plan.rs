@@ -12,25 +12,12 @@ pub fn cut(length: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Groups neighbours: calls `each(first, count)` for every maximal run of items with equal keys.
-pub fn group_runs<K: PartialEq>(keys: impl Iterator<Item = K>, mut each: impl FnMut(u32, u32, K)) {
-    let mut first = 0;
-    let mut count = 0;
-    let mut current: Option<K> = None;
-    for key in keys {
-        if current.as_ref() == Some(&key) {
-            count += 1;
-            continue;
-        }
-        if let Some(done) = current.replace(key) {
-            each(first, count, done);
-        }
-        first += count;
-        count = 1;
-    }
-    if let Some(done) = current {
-        each(first, count, done);
-    }
+/// How many items at the front are alike, and what they are; None when there is none.
+#[inline]
+pub fn first_alike<K: PartialEq>(mut items: impl Iterator<Item = K>) -> Option<(u32, K)> {
+    let first = items.next()?;
+    let count = 1 + items.take_while(|item| *item == first).count() as u32;
+    Some((count, first))
 }
 
 #[cfg(test)]
@@ -51,18 +38,15 @@ mod tests {
         }
 
         #[test]
-        fn runs_cover_all_items_and_neighbours_differ(keys in proptest::collection::vec(0u8..3, 0..60)) {
-            let mut at = 0;
-            let mut last = None;
-            group_runs(keys.iter(), |first, count, key| {
-                assert_eq!(first, at);
-                assert!(count > 0);
-                assert_ne!(last, Some(*key));
-                assert!(keys[first as usize..(first + count) as usize].iter().all(|item| item == key));
-                at += count;
-                last = Some(*key);
-            });
-            prop_assert_eq!(at as usize, keys.len());
+        fn those_at_the_front_are_alike_and_the_next_one_is_not(items in proptest::collection::vec(0u8..3, 0..60)) {
+            match first_alike(items.iter()) {
+                None => prop_assert!(items.is_empty()),
+                Some((count, item)) => {
+                    let (front, rest) = items.split_at(count as usize);
+                    prop_assert!(front.iter().all(|other| other == item));
+                    prop_assert_ne!(rest.first(), Some(item));
+                }
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ impl Engine {
 
     /// Puts a batch under the clock.
     pub(super) fn watch(&self, batch: &Arc<Batch>) {
+        // Its time runs, if it did not before.
+        batch.deadline_ns();
         if !batch.is_listed.swap(true, Ordering::SeqCst) {
             self.active.lock().push(batch.clone());
         }

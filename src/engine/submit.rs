@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Engine;
-use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, Task};
+use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, SAMPLE_EVERY, Task};
 use super::cq::Completion;
+use super::few::Few;
 use super::plan::cut;
-use super::segment::Segment;
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::clock;
@@ -85,36 +85,43 @@ impl Engine {
             }
         };
         let deadline = options.deadline.unwrap_or(self.config.default_deadline);
-        Ok(Batch::new(self.me.clone(), plan.take(), options, cq, notify, deadline, is_prepared))
+        Ok(Batch::new(plan.take(), options, cq, notify, deadline, is_prepared))
     }
 
     /// Checks every request and cuts it into slices.
     fn plan(&self, requests: impl ExactSizeIterator<Item = Result<Request>>) -> Result<Parts> {
         let count = requests.len();
         let mut plan = Planned(Some(Parts {
-            tasks: Vec::with_capacity(count),
-            slices: Vec::with_capacity(count),
-            legs: Vec::with_capacity(1),
-            holds: Vec::with_capacity(1),
+            tasks: Few::with_capacity(count),
+            slices: Few::with_capacity(count),
+            legs: Few::None,
+            holds: Few::None,
             bytes: 0,
         }));
-        let mut segment: Option<(u64, Arc<Segment>)> = None;
+        let mut segment = 0;
         for (index, request) in requests.enumerate() {
             let parts = plan.parts_mut();
             request
                 .and_then(|request| {
-                    if segment.as_ref().is_none_or(|(id, _)| *id != request.segment) {
-                        segment = Some((request.segment, self.segment(request.segment)?));
+                    if segment != request.segment || index == 0 {
+                        segment = request.segment;
+                        self.begin_leg(parts, segment)?;
                     }
-                    let (_, segment) = segment.as_ref().expect("set above");
-                    self.plan_one(parts, &request, segment)
+                    self.plan_one(parts, &request)
                 })
                 .context(format_args!("request {index}"))?;
         }
         Ok(plan.take())
     }
 
-    fn plan_one(&self, parts: &mut Parts, request: &Request, segment: &Arc<Segment>) -> Result<()> {
+    /// What follows goes to this segment.
+    fn begin_leg(&self, parts: &mut Parts, segment: u64) -> Result<()> {
+        let segment = self.segment(segment)?;
+        parts.legs.push(Leg { segment, first: parts.slices.len() as u32, count: 0 });
+        Ok(())
+    }
+
+    fn plan_one(&self, parts: &mut Parts, request: &Request) -> Result<()> {
         if request.length == 0 {
             bail!(InvalidArgument, "length is 0");
         }
@@ -150,10 +157,7 @@ impl Engine {
         let count = (parts.slices.len() - first) as u32;
         parts.tasks.push(Task::new(request.length, request.user_data, count));
         parts.bytes += request.length;
-        match parts.legs.last_mut() {
-            Some(leg) if Arc::ptr_eq(&leg.segment, segment) => leg.count += count,
-            _ => parts.legs.push(Leg { segment: segment.clone(), first: first as u32, count }),
-        }
+        parts.legs.last_mut().expect("begun before the first request").count += count;
         Ok(())
     }
 
@@ -181,7 +185,7 @@ impl Engine {
     /// The region of a local range, held by the batch; neighbours in the same region share a hold.
     fn hold<'a>(
         &self,
-        holds: &'a mut Vec<Arc<Region>>,
+        holds: &'a mut Few<Arc<Region>>,
         address: usize,
         length: usize,
     ) -> Result<&'a Arc<Region>> {
@@ -203,7 +207,8 @@ impl Engine {
             self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
             bail!(Exhausted, "{before} requests are under way, {count} more would pass queue_limit");
         }
-        let epoch = match batch.start() {
+        let is_sample = self.metrics.batch_count.get() % SAMPLE_EVERY == 0;
+        let epoch = match batch.start(is_sample && self.config.metrics) {
             Ok(epoch) => epoch,
             Err(error) => {
                 self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
@@ -217,7 +222,7 @@ impl Engine {
         for leg in &batch.legs {
             leg.segment.route(batch.run(leg, epoch));
         }
-        batch.dispatched();
+        batch.dispatched(self);
         if !batch.is_done() {
             self.watch(batch);
         }
@@ -225,22 +230,33 @@ impl Engine {
     }
 
     pub fn poll(&self, id: u64) -> Result<BatchInfo> {
-        let batch = self.batch(id)?;
-        if !batch.is_idle() {
-            // A thread that polls lends a hand, without waiting.
-            self.help(&batch, 0);
+        match self.batch_or_end(id)? {
+            Ok(info) => Ok(info),
+            Err(batch) => {
+                // A thread that polls lends a hand, without waiting.
+                self.help(&batch, 0);
+                Ok(batch.info())
+            }
         }
-        Ok(batch.info())
+    }
+
+    /// What became of a batch that is not under way, in one look; the batch otherwise.
+    fn batch_or_end(&self, id: u64) -> Result<std::result::Result<BatchInfo, Arc<Batch>>> {
+        let batches = self.batches.read();
+        let batch = batches.get(id)?;
+        Ok(if batch.is_idle() { Ok(batch.info()) } else { Err(batch.clone()) })
     }
 
     /// Waits until a batch is done, moving its bytes meanwhile where nobody else does.
     pub fn wait(&self, id: u64, timeout: Option<Duration>) -> Result<BatchInfo> {
-        let batch = self.batch(id)?;
-        if !batch.is_idle() {
-            let until = timeout.map_or(u64::MAX, clock::after);
-            self.wait_for_batch(&batch, until);
+        match self.batch_or_end(id)? {
+            Ok(info) => Ok(info),
+            Err(batch) => {
+                let until = timeout.map_or(u64::MAX, clock::after);
+                self.wait_for_batch(&batch, until);
+                Ok(batch.info())
+            }
         }
-        Ok(batch.info())
     }
 
     fn wait_for_batch(&self, batch: &Arc<Batch>, until: u64) {
@@ -318,7 +334,7 @@ impl Planned {
 
 impl Drop for Planned {
     fn drop(&mut self) {
-        for region in self.0.iter().flat_map(|parts| &parts.holds) {
+        for region in self.0.iter().flat_map(|parts| parts.holds.iter()) {
             region.release();
         }
     }

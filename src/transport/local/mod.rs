@@ -31,6 +31,10 @@ impl LocalPath {
         LocalPath { target, metrics, target_metrics }
     }
 
+    pub fn target(&self) -> &Arc<MemoryTable> {
+        &self.target
+    }
+
     /// Copies slices until STRIDE bytes are done; returns how many, and why it stopped before the next, if it failed.
     fn copy_some(
         &self,
