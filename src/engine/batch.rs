@@ -180,41 +180,26 @@ pub struct Batch {
     /// Its time counts even if it ends at once.
     is_sample: AtomicBool,
     detail: Mutex<String>,
-    /// Only where there is a notification to send.
+    /// For those that go on after they were posted, and those that have something to send at their end.
     me: OnceLock<Weak<Batch>>,
 }
 
-/// What a batch is made of, before it is one.
-pub struct Parts {
-    pub tasks: Few<Task>,
-    pub slices: Few<Slice>,
-    pub legs: Few<Leg>,
-    pub holds: Few<Arc<Region>>,
-    pub bytes: u64,
-}
-
 impl Batch {
-    pub fn new(
-        parts: Parts,
-        options: BatchOptions,
-        cq: Option<Arc<Cq>>,
-        notify: Option<(Arc<Segment>, Notification)>,
-        deadline: Duration,
-        is_prepared: bool,
-    ) -> Arc<Batch> {
-        Arc::new(Batch {
+    /// A batch without requests; room for so many.
+    pub fn new(options: BatchOptions, cq: Option<Arc<Cq>>, deadline: Duration, requests: usize) -> Batch {
+        Batch {
             id: AtomicU64::new(0),
-            tasks: parts.tasks,
-            slices: parts.slices,
-            legs: parts.legs,
-            holds: parts.holds,
-            is_prepared,
-            bytes: parts.bytes,
+            tasks: Few::with_capacity(requests),
+            slices: Few::with_capacity(requests),
+            legs: Few::None,
+            holds: Few::None,
+            is_prepared: false,
+            bytes: 0,
             priority: options.priority,
             complete_once: options.complete_once,
             user_data: options.user_data,
             cq,
-            notify,
+            notify: None,
             group: options.group,
             deadline,
             is_listed: AtomicBool::new(false),
@@ -233,7 +218,7 @@ impl Batch {
             is_sample: AtomicBool::new(false),
             detail: Mutex::new(String::new()),
             me: OnceLock::new(),
-        })
+        }
     }
 
     /// Completions that one post delivers.
@@ -245,7 +230,10 @@ impl Batch {
     /// becomes of it.
     pub fn start(self: &Arc<Self>, is_sample: bool) -> Result<u32> {
         let phase = self.phase.load(Ordering::Acquire);
-        if (phase != IDLE && phase != DONE)
+        if !self.is_prepared {
+            // Started once, by who made it.
+            self.phase.store(RUNNING, Ordering::Release);
+        } else if (phase != IDLE && phase != DONE)
             || self.phase.compare_exchange(phase, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err()
         {
             bail!(Busy, "batch {:#x} is still under way", self.id.load(Ordering::Relaxed));
@@ -315,6 +303,9 @@ impl Batch {
             self.remaining.store(0, Ordering::Relaxed);
             return self.end(Some(engine));
         }
+        // Whoever released it may not find it by its id any more.
+        self.me.get_or_init(|| Arc::downgrade(self));
+        engine.batch_goes_on(self.tasks.len());
         self.end_one();
     }
 
@@ -479,6 +470,9 @@ impl Batch {
         if let Some((segment, notification)) = letter
             && let Some(me) = self.me.get().and_then(Weak::upgrade)
         {
+            if let Some(engine) = engine {
+                engine.batch_goes_on(self.tasks.len());
+            }
             // The bytes are visible: all their acknowledgements are there. Only now the peer may hear of them.
             let deadline = self.deadline_ns();
             segment.notify(
@@ -516,7 +510,7 @@ impl Batch {
             Some(engine) => {
                 let is_sample = self.is_sample.load(Ordering::Relaxed);
                 let took = if is_sample { self.took().map(|took| (took, SAMPLE_EVERY)) } else { None };
-                engine.batch_ended(self.tasks.len(), &info, took);
+                engine.batch_ended(0, &info, took);
             }
             None => {
                 if let Some(engine) = self.engine() {
@@ -698,9 +692,12 @@ impl Batch {
         if slice.retries.load(Ordering::Relaxed) >= limit {
             return false;
         }
-        // One that was released is being canceled.
-        let id = self.id.load(Ordering::Relaxed);
-        let Some(me) = self.engine().and_then(|engine| engine.batch(id).ok()) else { return false };
+        let me = match self.me.get() {
+            Some(me) => me.upgrade(),
+            // Still being posted: nobody was told its id.
+            None => self.engine().and_then(|engine| engine.batch(self.id.load(Ordering::Relaxed)).ok()),
+        };
+        let Some(me) = me else { return false };
         let run = Run { owner: me, epoch, first: index, count: 1 };
         slice.retries.fetch_add(1, Ordering::Relaxed);
         leg.segment.reroute(run, outcome)

@@ -306,10 +306,17 @@ impl Engine {
             .map(|record| to_blob(&record))
     }
 
-    /// The ending of a batch, told by itself.
+    /// A batch did not end while it was posted.
+    pub(crate) fn batch_goes_on(&self, requests: usize) {
+        self.requests_under_way.fetch_add(requests as u64, Ordering::AcqRel);
+    }
+
+    /// The ending of a batch, told by itself; with how many requests it went on after it was posted.
     /// `took` and for how many batches that counts; None: it was not looked.
     pub(crate) fn batch_ended(&self, requests: usize, info: &BatchInfo, took: Option<(Duration, u64)>) {
-        self.requests_under_way.fetch_sub(requests as u64, Ordering::AcqRel);
+        if requests > 0 {
+            self.requests_under_way.fetch_sub(requests as u64, Ordering::AcqRel);
+        }
         self.metrics.completed_count.add(info.completed_count);
         if info.failed_count > 0 {
             self.metrics.failed_count.add(info.failed_count);

@@ -311,8 +311,7 @@ impl Peer {
         }
         match self.engine.upgrade() {
             Some(engine) => engine.copies.submit(&engine, path.clone(), run),
-            None => run
-                .complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into()),
+            None => run.complete(Outcome::Failed(Code::InvalidHandle), &|| "the engine was destroyed".into()),
         }
     }
 
@@ -444,7 +443,10 @@ impl Peer {
     }
 
     pub fn path_name(&self, is_mappable: bool) -> &'static str {
-        self.routes().as_ref().and_then(|routes| routes.to(is_mappable)).map_or("none", |path| path.kind().name())
+        self.routes()
+            .as_ref()
+            .and_then(|routes| routes.to(is_mappable))
+            .map_or("none", |path| path.kind().name())
     }
 }
 

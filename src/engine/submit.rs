@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Engine;
-use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Parts, Request, SAMPLE_EVERY, Task};
+use super::batch::{Batch, BatchInfo, BatchOptions, Leg, Local, Request, SAMPLE_EVERY, Task};
 use super::cq::Completion;
 use super::few::Few;
 use super::plan::cut;
@@ -22,7 +22,7 @@ impl Engine {
         requests: impl ExactSizeIterator<Item = Result<Request>>,
         options: BatchOptions,
     ) -> Result<u64> {
-        let batch = self.make_batch(requests, options, false)?;
+        let batch = Arc::new(self.make_batch(requests, options)?);
         let id = self.add_batch(&batch)?;
         if let Err(error) = self.start(&batch) {
             let _ = self.batches.write().remove(id);
@@ -37,10 +37,11 @@ impl Engine {
         requests: impl ExactSizeIterator<Item = Result<Request>>,
         options: BatchOptions,
     ) -> Result<u64> {
-        let batch = self.make_batch(requests, options, true)?;
+        let mut batch = self.make_batch(requests, options)?;
         // Each post takes hold of its regions anew.
         batch.release_holds();
-        self.add_batch(&batch)
+        batch.is_prepared = true;
+        self.add_batch(&Arc::new(batch))
     }
 
     fn add_batch(&self, batch: &Arc<Batch>) -> Result<u64> {
@@ -64,74 +65,61 @@ impl Engine {
     fn make_batch(
         &self,
         requests: impl ExactSizeIterator<Item = Result<Request>>,
-        options: BatchOptions,
-        is_prepared: bool,
-    ) -> Result<Arc<Batch>> {
+        mut options: BatchOptions,
+    ) -> Result<Batch> {
         let cq = if options.cq == 0 { None } else { Some(self.queue(options.cq)?) };
-        let parts = self.plan(requests).map_err(|error| {
+        let deadline = options.deadline.unwrap_or(self.config.default_deadline);
+        let notification = options.notify.take();
+        let mut batch = Batch::new(options, cq, deadline, requests.len());
+        self.plan(&mut batch, requests).map_err(|error| {
             // An engine that ends forgets its memory first: whatever is missing, that is why.
             if self.is_closed() { fail!(InvalidHandle, "the engine is being destroyed") } else { error }
         })?;
-        let plan = Planned(Some(parts));
-        let notify = match &options.notify {
-            None => None,
-            Some(notification) => {
-                let segment = if notification.segment == 0 {
-                    plan.parts().legs[0].segment.clone()
-                } else {
-                    self.segment(notification.segment)?
-                };
-                Some((segment, notification.clone()))
-            }
-        };
-        let deadline = options.deadline.unwrap_or(self.config.default_deadline);
-        Ok(Batch::new(plan.take(), options, cq, notify, deadline, is_prepared))
+        if let Some(notification) = notification {
+            let segment = match notification.segment {
+                0 => batch.legs[0].segment.clone(),
+                id => self.segment(id)?,
+            };
+            batch.notify = Some((segment, notification));
+        }
+        Ok(batch)
     }
 
     /// Checks every request and cuts it into slices.
-    fn plan(&self, requests: impl ExactSizeIterator<Item = Result<Request>>) -> Result<Parts> {
-        let count = requests.len();
-        let mut plan = Planned(Some(Parts {
-            tasks: Few::with_capacity(count),
-            slices: Few::with_capacity(count),
-            legs: Few::None,
-            holds: Few::None,
-            bytes: 0,
-        }));
+    fn plan(&self, batch: &mut Batch, requests: impl Iterator<Item = Result<Request>>) -> Result<()> {
         let mut segment = 0;
         for (index, request) in requests.enumerate() {
-            let parts = plan.parts_mut();
             request
                 .and_then(|request| {
                     if segment != request.segment || index == 0 {
                         segment = request.segment;
-                        self.begin_leg(parts, segment)?;
+                        self.begin_leg(batch, segment)?;
                     }
-                    self.plan_one(parts, &request)
+                    self.plan_one(batch, &request)
                 })
                 .context(format_args!("request {index}"))?;
         }
-        Ok(plan.take())
-    }
-
-    /// What follows goes to this segment.
-    fn begin_leg(&self, parts: &mut Parts, segment: u64) -> Result<()> {
-        let segment = self.segment(segment)?;
-        parts.legs.push(Leg { segment, first: parts.slices.len() as u32, count: 0 });
         Ok(())
     }
 
-    fn plan_one(&self, parts: &mut Parts, request: &Request) -> Result<()> {
+    /// What follows goes to this segment.
+    fn begin_leg(&self, batch: &mut Batch, segment: u64) -> Result<()> {
+        let segment = self.segment(segment)?;
+        batch.legs.push(Leg { segment, first: batch.slices.len() as u32, count: 0 });
+        Ok(())
+    }
+
+    fn plan_one(&self, batch: &mut Batch, request: &Request) -> Result<()> {
         if request.length == 0 {
             bail!(InvalidArgument, "length is 0");
         }
         if request.length > isize::MAX as u64 || request.remote.checked_add(request.length).is_none() {
             bail!(InvalidArgument, "{} bytes at {:#x} wrap around", request.length, request.remote);
         }
-        let first = parts.slices.len();
+        let first = batch.slices.len();
         match &request.local {
             Local::Contiguous(address) => {
-                self.plan_piece(parts, request, *address, request.length as usize, 0)?
+                self.plan_piece(batch, request, *address, request.length as usize, 0)?
             }
             Local::Scattered(spans) => {
                 let mut done = 0u64;
@@ -146,7 +134,7 @@ impl Engine {
                             request.length
                         );
                     }
-                    self.plan_piece(parts, request, *address, *length, done)?;
+                    self.plan_piece(batch, request, *address, *length, done)?;
                     done += *length as u64;
                 }
                 if done != request.length {
@@ -154,16 +142,16 @@ impl Engine {
                 }
             }
         }
-        let count = (parts.slices.len() - first) as u32;
-        parts.tasks.push(Task::new(request.length, request.user_data, count));
-        parts.bytes += request.length;
-        parts.legs.last_mut().expect("begun before the first request").count += count;
+        let count = (batch.slices.len() - first) as u32;
+        batch.tasks.push(Task::new(request.length, request.user_data, count));
+        batch.bytes += request.length;
+        batch.legs.last_mut().expect("begun before the first request").count += count;
         Ok(())
     }
 
     fn plan_piece(
         &self,
-        parts: &mut Parts,
+        batch: &mut Batch,
         request: &Request,
         address: usize,
         length: usize,
@@ -172,12 +160,12 @@ impl Engine {
         if address == 0 {
             bail!(InvalidArgument, "the local address is NULL");
         }
-        let region = self.hold(&mut parts.holds, address, length)?;
+        let region = self.hold(&mut batch.holds, address, length)?;
         let local = region.mem.part(address - region.mem.address(), length);
-        let task = parts.tasks.len() as u32;
+        let task = batch.tasks.len() as u32;
         for (offset, size) in cut(length) {
             let remote = request.remote + at + offset as u64;
-            parts.slices.push(Slice::new(request.opcode, local.part(offset, size), remote, task));
+            batch.slices.push(Slice::new(request.opcode, local.part(offset, size), remote, task));
         }
         Ok(())
     }
@@ -201,20 +189,12 @@ impl Engine {
 
     /// Starts a batch that is not under way.
     fn start(&self, batch: &Arc<Batch>) -> Result<()> {
-        let count = batch.tasks.len() as u64;
-        let before = self.requests_under_way.fetch_add(count, Ordering::AcqRel);
-        if before + count > self.config.queue_limit as u64 {
-            self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
-            bail!(Exhausted, "{before} requests are under way, {count} more would pass queue_limit");
+        let (count, under_way) = (batch.tasks.len() as u64, self.requests_under_way.load(Ordering::Acquire));
+        if under_way + count > self.config.queue_limit as u64 {
+            bail!(Exhausted, "{under_way} requests are under way, {count} more would pass queue_limit");
         }
         let is_sample = self.metrics.batch_count.get() % SAMPLE_EVERY == 0;
-        let epoch = match batch.start(is_sample && self.config.metrics) {
-            Ok(epoch) => epoch,
-            Err(error) => {
-                self.requests_under_way.fetch_sub(count, Ordering::AcqRel);
-                return Err(error);
-            }
-        };
+        let epoch = batch.start(is_sample && self.config.metrics)?;
         if let Some(group) = &batch.group {
             group.join(batch.notify.clone());
         }
@@ -312,30 +292,5 @@ impl Engine {
     /// Forgets a batch without stopping it: it runs to its end, or to its deadline, and is gone then.
     pub fn detach(&self, id: u64) -> Result<()> {
         self.batches.write().remove(id).map(|_| ())
-    }
-}
-
-/// Parts whose holds are given back when planning fails half-way.
-struct Planned(Option<Parts>);
-
-impl Planned {
-    fn parts(&self) -> &Parts {
-        self.0.as_ref().expect("taken only at the end")
-    }
-
-    fn parts_mut(&mut self) -> &mut Parts {
-        self.0.as_mut().expect("taken only at the end")
-    }
-
-    fn take(mut self) -> Parts {
-        self.0.take().expect("taken only here")
-    }
-}
-
-impl Drop for Planned {
-    fn drop(&mut self) {
-        for region in self.0.iter().flat_map(|parts| parts.holds.iter()) {
-            region.release();
-        }
     }
 }

@@ -58,12 +58,24 @@ impl Process {
     pub fn copy(
         &self,
         direction: Direction,
-        pieces: impl IntoIterator<Item = (Mem, u64)>,
+        pieces: impl ExactSizeIterator<Item = (Mem, u64)>,
+    ) -> (usize, io::Result<()>) {
+        match pieces.len() {
+            1 => self.copy_up_to::<1>(direction, pieces),
+            _ => self.copy_up_to::<MAX_PIECES>(direction, pieces),
+        }
+    }
+
+    #[inline]
+    fn copy_up_to<const N: usize>(
+        &self,
+        direction: Direction,
+        pieces: impl Iterator<Item = (Mem, u64)>,
     ) -> (usize, io::Result<()>) {
         let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-        let (mut here, mut there) = ([none; MAX_PIECES], [none; MAX_PIECES]);
+        let (mut here, mut there) = ([none; N], [none; N]);
         let (mut count, mut total) = (0, 0);
-        for (local, remote) in pieces.into_iter().take(MAX_PIECES) {
+        for (local, remote) in pieces.take(N) {
             here[count] = libc::iovec { iov_base: local.address() as *mut _, iov_len: local.len() };
             there[count] = libc::iovec { iov_base: remote as usize as *mut _, iov_len: local.len() };
             total += local.len();
@@ -144,7 +156,7 @@ mod tests {
         let (done, result) = me.copy(Direction::In, pieces[..2].iter().copied());
         assert_eq!((done, result.is_ok()), (200, true));
         assert_eq!(std::hint::black_box(&to)[..2], from);
-        let (done, result) = me.copy(Direction::In, pieces);
+        let (done, result) = me.copy(Direction::In, pieces.into_iter());
         assert_eq!((done, result.expect_err("page 0").raw_os_error()), (200, Some(libc::EFAULT)));
     }
 }

@@ -214,7 +214,12 @@ impl Metrics {
 
     fn write_latency(&self, engine: &str, text: &mut String) -> std::fmt::Result {
         let name = "batch_latency_seconds";
-        head(text, name, "From submit to the last completion of a batch; of those that end at once, one in 16 counts for all.", "histogram")?;
+        head(
+            text,
+            name,
+            "From submit to the last completion of a batch; of those that end at once, one in 16 counts for all.",
+            "histogram",
+        )?;
         let mut count = 0;
         for (index, bucket) in self.batch_latency.buckets.iter().enumerate() {
             count += bucket.get();

@@ -28,8 +28,7 @@ impl Path for SharedPath {
         let Some(ready) = self.attachment.ready() else {
             return run.complete(Outcome::Reroute, &|| self.attachment.lost_text());
         };
-        let mut copying =
-            Copying { path: self, ready, run: &run, slices: run.slices(), at: 0, moved: [0; 2] };
+        let mut copying = Copying { path: self, ready, run: &run, slices: run.slices(), at: 0 };
         let mut found: Option<Arc<Known>> = None;
         while let Some(slice) = copying.slices.get(copying.at) {
             let key = slice.key.load(Ordering::Relaxed);
@@ -37,7 +36,6 @@ impl Path for SharedPath {
                 found = self.attachment.regions.get(key);
             }
             let Some(known) = &found else {
-                copying.count();
                 let mut rest = run.clone();
                 rest.split_front(copying.at as u32);
                 return self.attachment.wait_for(key, self.kind, rest);
@@ -67,8 +65,6 @@ struct Copying<'a> {
     slices: &'a [Slice],
     /// The first slice that is not completed.
     at: usize,
-    /// Bytes moved and not counted yet: read, written.
-    moved: [u64; 2],
 }
 
 impl Copying<'_> {
@@ -89,7 +85,7 @@ impl Copying<'_> {
         if !is_mapped && !attachment.is_same_process() {
             return self.reroute("its process ended");
         }
-        let count = group(known, &self.slices[self.at..]);
+        let (count, bytes) = group(known, &self.slices[self.at..]);
         let slices = &self.slices[self.at..self.at + count];
         let Some(inside) = self.ready.page.enter(slot, known.key) else {
             attachment.regions.forget(known.key);
@@ -99,43 +95,48 @@ impl Copying<'_> {
             drop(inside);
             return self.stop();
         }
-        let (copied, error) =
-            if is_mapped { (copy_mapped(known, slices), None) } else { self.copy_by_kernel(slices) };
+        let copied = if is_mapped { copy_mapped(known, slices) } else { self.copy_by_kernel(slices) };
         self.run.owner.end_touch();
         drop(inside);
-        self.done(copied);
-        if let Some(error) = error {
-            self.failed(&error);
-        }
-    }
-
-    /// Returns how many slices were copied, and what ended it before all were.
-    fn copy_by_kernel(&self, slices: &[Slice]) -> (usize, Option<std::io::Error>) {
-        let direction = if slices[0].opcode == Opcode::Read { Direction::In } else { Direction::Out };
-        let pieces = slices.iter().map(|slice| (slice.local, slice.remote));
-        match self.path.attachment.process().copy(direction, pieces) {
-            (_, Ok(())) => (slices.len(), None),
-            (mut bytes, Err(error)) => {
-                let whole = slices.iter().take_while(|slice| {
-                    let is_whole = bytes >= slice.len();
-                    bytes = bytes.saturating_sub(slice.len());
-                    is_whole
-                });
-                (whole.count(), Some(error))
+        match copied {
+            Ok(()) => self.done(count, bytes),
+            Err((copied, error)) => {
+                self.done(copied, slices[..copied].iter().map(Slice::len).sum());
+                self.failed(&error);
             }
         }
     }
 
-    fn done(&mut self, count: usize) {
+    fn copy_by_kernel(&self, slices: &[Slice]) -> Copied {
+        let direction = if slices[0].opcode == Opcode::Read { Direction::In } else { Direction::Out };
+        let pieces = slices.iter().map(|slice| (slice.local, slice.remote));
+        let (mut bytes, result) = self.path.attachment.process().copy(direction, pieces);
+        result.map_err(|error| {
+            let whole = slices.iter().take_while(|slice| {
+                let is_whole = bytes >= slice.len();
+                bytes = bytes.saturating_sub(slice.len());
+                is_whole
+            });
+            (whole.count(), error)
+        })
+    }
+
+    /// Slices of one opcode were copied.
+    fn done(&mut self, count: usize, bytes: usize) {
+        if count == 0 {
+            return;
+        }
         let first = self.at;
-        for slice in &self.slices[first..first + count] {
-            self.moved[usize::from(slice.opcode == Opcode::Write)] += slice.len() as u64;
-        }
         self.at += count;
-        if self.at == self.slices.len() {
-            // Before the last word: whoever waits for the batch finds its bytes counted.
-            self.count();
+        // Before the last word: whoever waits for the batch finds its bytes counted. Here and for the owner, who does
+        // not see it.
+        let (kind, opcode, bytes) = (self.path.kind, self.slices[first].opcode, bytes as u64);
+        let counters = self.path.attachment.metrics.path(kind);
+        match opcode {
+            Opcode::Read => counters.read_bytes.add(bytes),
+            Opcode::Write => counters.written_bytes.add(bytes),
         }
+        self.ready.page.count(kind, opcode, bytes);
         self.run.owner.complete_exclusive(self.run.epoch, self.run.first + first as u32, count as u32);
     }
 
@@ -185,42 +186,34 @@ impl Copying<'_> {
 
     /// Completes the slice that was not copied.
     fn end_one(&mut self, outcome: Outcome, detail: &dyn Fn() -> String) {
-        self.count();
         let index = self.run.first + self.at as u32;
         self.at += 1;
         self.run.owner.complete(self.run.epoch, index, outcome, detail);
     }
+}
 
-    /// Counts what was moved, here and for the owner, who does not see it.
-    fn count(&mut self) {
-        let kind = self.path.kind;
-        let counters = self.path.attachment.metrics.path(kind);
-        for (opcode, counter) in
-            [(Opcode::Read, &counters.read_bytes), (Opcode::Write, &counters.written_bytes)]
+/// What became of a group: how many slices were copied before an error.
+type Copied = std::result::Result<(), (usize, std::io::Error)>;
+
+/// How many slices can be copied together with the first, which is allowed: all that one system call takes. And their
+/// bytes.
+fn group(known: &Known, slices: &[Slice]) -> (usize, usize) {
+    let (first, mut count, mut bytes) = (&slices[0], 1, slices[0].len());
+    for slice in &slices[1..slices.len().min(MAX_PIECES)] {
+        if bytes + slice.len() > GROUP_BYTES
+            || slice.opcode != first.opcode
+            || slice.key.load(Ordering::Relaxed) != known.key
+            || known.check(slice.opcode, slice.remote, slice.len()).is_err()
         {
-            let bytes = std::mem::take(&mut self.moved[usize::from(opcode == Opcode::Write)]);
-            if bytes > 0 {
-                counter.add(bytes);
-                self.ready.page.count(kind, opcode, bytes);
-            }
+            break;
         }
-    }
-}
-
-/// How many slices can be copied together with the first, which is allowed: all that one system call takes.
-fn group(known: &Known, slices: &[Slice]) -> usize {
-    let mut bytes = slices[0].len();
-    let others = slices[1..].iter().take(MAX_PIECES - 1).take_while(|slice| {
+        count += 1;
         bytes += slice.len();
-        bytes <= GROUP_BYTES
-            && slice.opcode == slices[0].opcode
-            && slice.key.load(Ordering::Relaxed) == known.key
-            && known.check(slice.opcode, slice.remote, slice.len()).is_ok()
-    });
-    1 + others.count()
+    }
+    (count, bytes)
 }
 
-fn copy_mapped(known: &Known, slices: &[Slice]) -> usize {
+fn copy_mapped(known: &Known, slices: &[Slice]) -> Copied {
     for slice in slices {
         let remote = known.mapped(slice.remote, slice.len());
         match slice.opcode {
@@ -228,5 +221,5 @@ fn copy_mapped(known: &Known, slices: &[Slice]) -> usize {
             Opcode::Write => copy(remote, slice.local),
         }
     }
-    slices.len()
+    Ok(())
 }

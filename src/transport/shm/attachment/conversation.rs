@@ -106,7 +106,8 @@ impl Attachment {
             bail!(Unsupported, "its process lives in another pid namespace");
         }
         let secret = [0u8; 16];
-        let (_, result) = self.process.copy(Direction::In, [(Mem::of(&secret), welcome.secret_address)]);
+        let (_, result) =
+            self.process.copy(Direction::In, [(Mem::of(&secret), welcome.secret_address)].into_iter());
         match result {
             Ok(()) if std::hint::black_box(&secret)[..] == welcome.secret[..] => Ok(()),
             Ok(()) => bail!(Rejected, "process {} is not the one that answers", self.process.pid()),
