@@ -16,6 +16,7 @@ package_of() {
     venv) echo python3 python3-venv ;;
     protoc) echo protobuf-compiler libprotobuf-dev ;;
     etcd) echo etcd-server ;;
+    etcdctl) echo etcd-client ;;
     *) echo "$1" ;;
   esac
 }
@@ -35,7 +36,7 @@ has() {
     clang) command -v clang >/dev/null && clang_sanitizes ;;
     cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
     protoc) protoc_has_its_own ;;
-    ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    redis-server | ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -83,6 +84,19 @@ cffi_python() {
       return
     fi
   done
+}
+
+# wheel VERSION: the Python of a virtual environment with that release of Mooncake; nothing when it cannot be had.
+wheel() {
+  local folder=$CACHE/wheel-$1
+  if [[ ! -e $folder/ready ]]; then
+    has venv || return 0
+    echo "installing: Mooncake's wheel $1" >&2
+    python3 -m venv "$folder" >&2 &&
+      "$folder/bin/python3" -m pip install -q "mooncake-transfer-engine-non-cuda==$1" >&2 &&
+      touch "$folder/ready" || return 0
+  fi
+  echo "$folder/bin/python3"
 }
 
 apt_allowed() {

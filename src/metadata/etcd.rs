@@ -330,8 +330,12 @@ where
             },
             Err(error) => error,
         };
-        let may_help = status_of(&error) == grpc::UNAVAILABLE
-            || (known.is_none() && status_of(&error) == grpc::UNAUTHENTICATED);
+        let may_help = match status_of(&error) {
+            // The second is a connection that broke under the request.
+            grpc::UNAVAILABLE | grpc::CANCELED => true,
+            grpc::UNAUTHENTICATED => known.is_none(),
+            _ => false,
+        };
         tries -= 1;
         if tries == 0 || !may_help {
             return Err(error);
@@ -342,6 +346,8 @@ where
 
 /// Numbers of gRPC.
 mod grpc {
+    pub const CANCELED: i32 = 1;
+    pub const UNKNOWN: i32 = 2;
     pub const INVALID_ARGUMENT: i32 = 3;
     pub const DEADLINE_EXCEEDED: i32 = 4;
     pub const NOT_FOUND: i32 = 5;
@@ -355,6 +361,12 @@ mod grpc {
 /// A connection that could not be made counts as unavailable; 0 is none of them.
 fn status_of(error: &EtcdError) -> i32 {
     match error {
+        // What has a cause happened on this side: the connection broke under the request.
+        EtcdError::GRpcStatus(status)
+            if status.code() as i32 == grpc::UNKNOWN && std::error::Error::source(status).is_some() =>
+        {
+            grpc::CANCELED
+        }
         EtcdError::GRpcStatus(status) => status.code() as i32,
         EtcdError::TransportError(_) => grpc::UNAVAILABLE,
         _ => 0,
@@ -364,8 +376,10 @@ fn status_of(error: &EtcdError) -> i32 {
 /// What a request that was not answered as it should means for the caller.
 fn failure(shown: &str, error: &EtcdError) -> Error {
     let story = story_of(error);
+    let lower = story.to_ascii_lowercase();
+    let is_about_certificates = lower.contains("certificate") || lower.contains("fatal alert");
     let (code, advice) = match status_of(error) {
-        _ if story.contains("certificate") || story.contains("HandshakeFailure") => (
+        _ if is_about_certificates => (
             Code::Unauthenticated,
             "give the authority that signed its certificate with ?ca=FILE, and cert and key if it wants them",
         ),
@@ -385,6 +399,9 @@ fn failure(shown: &str, error: &EtcdError) -> Error {
         grpc::OUT_OF_RANGE => (Code::Corrupted, "no answer to that is so large"),
         grpc::DEADLINE_EXCEEDED => (Code::Timeout, "does the cluster have a leader?"),
         grpc::UNAVAILABLE => (Code::Unreachable, "is it running there, and is it etcd?"),
+        grpc::CANCELED => {
+            (Code::ConnectionLost, "is it etcd, and does it want a certificate, with cert and key?")
+        }
         _ => (Code::Rejected, "is it etcd?"),
     };
     fail!(Internal, "asking {shown}: {story}; {advice}").with_code(code)

@@ -212,10 +212,17 @@ impl Server {
 
     fn connect(&self, deadline: Instant) -> Result<Stream> {
         let within = deadline.min(Instant::now() + CONNECT_WITHIN);
-        let mut stream =
-            Stream::connect(&self.host, self.port, self.tls.as_ref(), within).map_err(|error| {
-                Error::new(error_code(&error), format!("connecting to {}: {error}", self.shown))
-            })?;
+        let mut stream = Stream::connect(&self.host, self.port, self.tls.as_ref(), within).map_err(|error| {
+            let code = error_code(&error);
+            let advice = match code {
+                Code::Unauthenticated => {
+                    "; give the authority that signed its certificate with ?ca=FILE, and cert and key if it wants them"
+                }
+                Code::Unreachable => "; is the server running there?",
+                _ => "",
+            };
+            Error::new(code, format!("connecting to {}: {error}{advice}", self.shown))
+        })?;
         let user = self.user.as_deref().map(str::as_bytes);
         let login: Vec<&[u8]> = match (user, &self.password) {
             (Some(user), password) => vec![b"AUTH", user, password.as_deref().unwrap_or_default().as_bytes()],

@@ -176,13 +176,13 @@ pub fn etcd(scheme: &str, more: &[&str]) -> Option<Server> {
     })
 }
 
-/// Mooncake's own server, from its wheel in the virtual environment that `MOONCAKE_PEERS` names.
+/// Mooncake's own server, from its wheel: `WHEEL_NEW` is the Python of a virtual environment that has it.
 pub fn mooncakes() -> Option<Server> {
-    let Some(venv) = std::env::var_os("MOONCAKE_PEERS") else {
-        println!("skipped: metadata: MOONCAKE_PEERS names no virtual environment with Mooncake's wheel");
+    let Some(python) = std::env::var_os("WHEEL_NEW").filter(|python| !python.is_empty()) else {
+        println!("skipped: metadata: WHEEL_NEW names no Python with Mooncake's wheel");
         return None;
     };
-    let program = Path::new(&venv).join("bin/mooncake_http_metadata_server");
+    let program = Path::new(&python).with_file_name("mooncake_http_metadata_server");
     Server::start(program.to_str().expect("text"), |_, port| {
         texts(&["--host", "127.0.0.1", "--port", &port.to_string()])
     })
@@ -247,4 +247,12 @@ pub fn request(port: u16, text: &str) -> (u16, String) {
     reader.read_exact(&mut body).expect("a body");
     let status = head.split_whitespace().nth(1).expect("a status").parse().expect("a number");
     (status, String::from_utf8(body).expect("text"))
+}
+
+/// What `mooncake metadata` says that does not start.
+pub fn ours_fails(more: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mooncake"));
+    let output = command.args(["metadata", "--listen", "127.0.0.1:0"]).args(more).output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
