@@ -3,10 +3,13 @@
 pub mod batch;
 pub mod cq;
 pub mod dispatch;
+mod errands;
 mod few;
 pub mod group;
+mod meeting;
 mod memory;
 mod messages;
+mod mooncake;
 mod neighbour;
 pub mod notify;
 pub mod peer;
@@ -35,13 +38,14 @@ use crate::segment::memory::MemoryTable;
 use crate::sys::clock;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::{Metrics, Stats};
-use crate::transport::ShmOffer;
 use crate::transport::shm::Host;
 use crate::transport::tcp::{Node, Server, ShmSource};
+use crate::transport::{ShmOffer, Strangers};
 
 use batch::{Batch, BatchInfo};
 use cq::Cq;
 use dispatch::Copies;
+use mooncake::{Mooncake, Voice};
 use notify::Inbox;
 use peer::{Peer, View};
 use segment::Segment;
@@ -64,6 +68,8 @@ pub struct Engine {
     server: Option<Arc<Server>>,
     host: Arc<Host>,
     backend: Option<Arc<dyn MetadataBackend>>,
+    /// None: only peers of this library are spoken to.
+    mooncake: Option<Mooncake>,
     batches: RwLock<Slab<Arc<Batch>>>,
     segments: RwLock<Slab<Arc<Segment>>>,
     queues: RwLock<Slab<Arc<Cq>>>,
@@ -119,8 +125,15 @@ impl Engine {
         let node = Node::new(&config, id, memory.clone(), metrics.clone(), reactor.clone(), inbox.clone());
         let host = Host::start(id, memory.clone(), metrics.clone(), reactor.clone());
         node.set_shm(offer_of(&host));
+        let mooncake = config
+            .speaks_mooncake()
+            .then(|| Mooncake::new(&config, memory.clone(), metrics.clone(), reactor.clone()));
         let server = if config.listen {
-            let started = Server::start(&config, node.clone());
+            let strangers = mooncake.as_ref().map(|side| side.daemon.clone() as Arc<dyn Strangers>);
+            let started = Server::start(&config, node.clone(), strangers).and_then(|server| {
+                mooncake.iter().try_for_each(|side| side.listen(&config, server.bound()))?;
+                Ok(server)
+            });
             // The host and the memory that it fences name each other.
             Some(started.inspect_err(|_| {
                 host.close();
@@ -140,6 +153,7 @@ impl Engine {
             server,
             host,
             backend,
+            mooncake,
             batches: RwLock::new(Slab::new("batch", tag, MAX_BATCHES)),
             segments: RwLock::new(Slab::new("segment", tag, MAX_SEGMENTS)),
             queues: RwLock::new(Slab::new("completion queue", tag, MAX_QUEUES)),
@@ -152,6 +166,9 @@ impl Engine {
             config,
         });
         process::add(id, engine.me.clone());
+        if let Some(side) = &engine.mooncake {
+            side.daemon.set_answers(Arc::new(Voice(engine.me.clone())));
+        }
         engine.reactor.set_clockwork(engine.clock());
         if let Err(error) = engine.announce() {
             engine.destroy();
@@ -182,6 +199,7 @@ impl Engine {
             backend
                 .create(&format!("engine/{}", self.config.name), &to_blob(&record))
                 .context(format_args!("publishing engine {:?}", self.config.name))?;
+            self.publish_mooncake(backend)?;
         }
         Ok(())
     }
@@ -196,14 +214,21 @@ impl Engine {
         {
             tracing::warn!("taking back the name {:?}: {error}", self.config.name);
         }
+        self.retract_mooncake();
         process::remove(self.id);
         self.stop_everything();
+        if let Some(side) = &self.mooncake {
+            side.close();
+        }
         if let Some(server) = &self.server {
             server.close();
         }
         let peers: Vec<Arc<Peer>> = self.peers.lock().drain().map(|(_, peer)| peer).collect();
         for peer in &peers {
             peer.close();
+        }
+        if let Some(side) = &self.mooncake {
+            side.errands.close();
         }
         self.memory.close();
         self.host.close();

@@ -65,7 +65,8 @@ impl Engine {
             self.enforce_deadline(batch, now);
         }
         let links_busy = self.node.tick(now);
-        if !batches.is_empty() || links_busy {
+        let mooncake_busy = self.mooncake.as_ref().is_some_and(|side| side.hub.tick(now));
+        if !batches.is_empty() || links_busy || mooncake_busy {
             return Some(TICK);
         }
         self.is_ticking.store(false, Ordering::SeqCst);

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Engine;
+use super::meeting::{Meeting, Place};
 use super::peer::{Peer, View};
 use super::segment::{Probe, RegionInfo, Segment, SegmentInfo, wait_for};
 use crate::error::{Code, Context, Result};
 use crate::segment::descriptor::{Descriptor, EngineId, from_blob};
+use crate::segment::mooncake::RpcAddress;
 use crate::sys::clock;
 use crate::transport::tcp::Link;
 use crate::{bail, fail};
@@ -73,11 +75,25 @@ impl Engine {
                 let id = EngineId::from_bytes(&record.engine_id)?;
                 return self.peer_at(name, Some(id), &record.addresses);
             }
+            if self.mooncake.is_some() {
+                return self.peer_to_meet(name, Place::Name(name.to_owned()));
+            }
             if name.rsplit_once(':').is_none() {
                 bail!(NotFound, "no engine {name:?} is published in the metadata backend");
             }
         }
-        self.peer_at(name, None, &[name.to_owned()])
+        match (&self.mooncake, &self.backend, RpcAddress::parse(name)) {
+            (Some(_), None, Some(address)) => self.peer_to_meet(name, Place::Address(address)),
+            _ => self.peer_at(name, None, &[name.to_owned()]),
+        }
+    }
+
+    /// A peer that may be an engine of Mooncake.
+    fn peer_to_meet(&self, label: &str, place: Place) -> Result<Arc<Peer>> {
+        let me = self.me.upgrade().ok_or_else(|| fail!(InvalidHandle, "the engine is being destroyed"))?;
+        Ok(self.keep_peer(label, || {
+            Peer::new(label.to_owned(), &me, |events| Meeting::new(label, place, &me, events))
+        }))
     }
 
     fn peer_at(&self, label: &str, id: Option<EngineId>, addresses: &[String]) -> Result<Arc<Peer>> {
@@ -193,7 +209,7 @@ impl Engine {
 }
 
 /// Addresses of `host:port` or `[IPv6]:port`.
-fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+pub(super) fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     if let Ok(numeric) = address.parse::<SocketAddr>() {
         return Ok(vec![numeric]);
     }

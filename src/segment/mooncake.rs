@@ -98,6 +98,8 @@ pub struct Native {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MooncakeSegment {
     pub name: String,
+    /// Where its bytes are, when that is not the host of its name.
+    pub data_host: Option<String>,
     pub data_port: u16,
     pub protocol_version: u64,
     pub buffers: Vec<Buffer>,
@@ -112,6 +114,8 @@ impl MooncakeSegment {
         let mut value = json!({
             "name": self.name,
             "protocol": "tcp",
+            "rdma_server_name": "",
+            "tcp_data_host": self.data_host.as_deref().unwrap_or_default(),
             "tcp_data_port": self.data_port,
             "tcp_proto_version": self.protocol_version,
             "timestamp": timestamp,
@@ -147,7 +151,18 @@ impl MooncakeSegment {
                 .filter(|version| *version > 0)
                 .ok_or_else(|| fail!(Rejected, "tcp_proto_version is {version}"))?,
         };
-        Ok(MooncakeSegment { name, data_port, protocol_version, buffers: buffers_of(&value)?, native })
+        let data_host = match value.get("tcp_data_host") {
+            None => None,
+            Some(_) => Some(text_of(&value, "tcp_data_host")?).filter(|host| !host.is_empty()),
+        };
+        Ok(MooncakeSegment {
+            name,
+            data_host,
+            data_port,
+            protocol_version,
+            buffers: buffers_of(&value)?,
+            native,
+        })
     }
 
     /// The same in the words of this library. Mooncake knows no keys: each buffer gets its number.
@@ -268,6 +283,7 @@ mod tests {
     fn segment() -> MooncakeSegment {
         MooncakeSegment {
             name: "10.0.0.2:15011".into(),
+            data_host: None,
             data_port: 16001,
             protocol_version: 2,
             buffers: vec![Buffer { address: 0x7f00_0000_0000, length: 4096 }],
@@ -291,7 +307,7 @@ mod tests {
     #[test]
     fn a_segment_has_the_fields_of_mooncake() {
         let told = segment().to_json("2026-11-21 15:00:00.000001");
-        let expected = r#"{"buffers":[{"addr":139637976727552,"length":4096,"name":"10.0.0.2:15011"}],"name":"10.0.0.2:15011","protocol":"tcp","tcp_data_port":16001,"tcp_proto_version":2,"timestamp":"2026-11-21 15:00:00.000001"}"#;
+        let expected = r#"{"buffers":[{"addr":139637976727552,"length":4096,"name":"10.0.0.2:15011"}],"name":"10.0.0.2:15011","protocol":"tcp","rdma_server_name":"","tcp_data_host":"","tcp_data_port":16001,"tcp_proto_version":2,"timestamp":"2026-11-21 15:00:00.000001"}"#;
         assert_eq!(told.to_string(), expected);
         assert_eq!(MooncakeSegment::from_json(expected.as_bytes()).expect("its own"), segment());
     }

@@ -1,6 +1,7 @@
 //! Raw memory and I/O vectors: the only place where bytes that C code registered are touched.
 
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
 
 /// Whether a byte of this process can be read; asked of the kernel, so that a wrong address is an answer. Where the kernel
 /// does not allow the question, the address is trusted.
@@ -37,6 +38,11 @@ impl Mem {
     /// Bytes that Rust owns. They must outlive the use, which callers show by keeping both in one struct.
     pub fn of(bytes: &[u8]) -> Mem {
         Mem { address: bytes.as_ptr() as usize, length: bytes.len() }
+    }
+
+    /// Words that Rust owns and the kernel may change meanwhile. They must outlive the use, as above.
+    pub fn of_words(words: &[AtomicU64]) -> Mem {
+        Mem { address: words.as_ptr() as usize, length: size_of_val(words) }
     }
 
     pub const fn address(self) -> usize {

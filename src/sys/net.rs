@@ -162,6 +162,29 @@ pub fn wait_readable(socket: &impl AsFd, timeout: Duration) -> bool {
     unsafe { libc::poll(&mut entry, 1, millis) > 0 }
 }
 
+/// Waits until a socket is writable, at most `timeout`; false when it is not.
+pub fn wait_writable(socket: &impl AsFd, timeout: Duration) -> bool {
+    let mut entry = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let millis = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one entry, writable.
+    unsafe { libc::poll(&mut entry, 1, millis) > 0 }
+}
+
+/// Looks at the first bytes without taking them; how many there are, 0 when none or at the end.
+pub fn peek(socket: &impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    let found = retry(|| {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: writable for its length.
+        unsafe { libc::recv(socket.as_fd().as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags) }
+    })?;
+    Ok(found.unwrap_or(0))
+}
+
+/// A socket is readable once so many bytes are there, or its end.
+pub fn readable_from(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
+}
+
 /// An interface of this host with one of its addresses.
 #[derive(Clone, Debug)]
 pub struct InterfaceAddress {

@@ -63,6 +63,21 @@ pub trait ContactEvents: Send + Sync {
     fn failed(&self, error: &Error);
 }
 
+/// Who takes connections of others that share the port.
+pub trait Strangers: Send + Sync {
+    /// Whether a connection that begins with these bytes is one of theirs.
+    fn is_one(&self, first: &[u8; 8]) -> bool;
+
+    /// Takes a connection, of which no byte was read.
+    fn take(&self, socket: std::net::TcpStream);
+
+    /// Looks after time-outs; true while there is a connection.
+    fn tick(&self, now_ns: u64) -> bool;
+
+    /// Ends every connection.
+    fn close(&self);
+}
+
 /// Who takes notifications that arrive.
 pub trait Deliver: Send + Sync {
     fn deliver(&self, tag: String, data: Vec<u8>, sender: &Greeting) -> Result<()>;

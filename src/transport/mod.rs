@@ -3,6 +3,7 @@
 
 mod contact;
 pub mod local;
+pub mod mooncake;
 mod payload;
 pub mod shm;
 pub mod tcp;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Code;
 use crate::sys::memory::Mem;
 pub use crate::telemetry::metrics::Path as PathKind;
-pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer};
+pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer, Strangers};
 pub use payload::{Gate, Payload, ZEROS};
 
 /// Which way the bytes go, seen from the engine that asked.

@@ -161,8 +161,10 @@ impl Payload {
                 skip -= piece.mem.len();
                 continue;
             }
-            let rest = piece.mem.len() - skip;
-            if vectors.len() + rest.div_ceil(ZEROS.len()).max(1) > VECTORS {
+            // As much as there is room for, were its gate shut.
+            let whole = piece.mem.len() - skip;
+            let rest = whole.min(VECTORS.saturating_sub(vectors.len()) * ZEROS.len());
+            if rest == 0 {
                 break;
             }
             let is_open = match piece.access {
@@ -186,6 +188,9 @@ impl Payload {
                 vectors.push(IoVec::of(piece.mem.part(skip, rest)));
             } else {
                 instead(vectors, rest);
+            }
+            if rest < whole {
+                break;
             }
             skip = 0;
         }
@@ -212,5 +217,31 @@ impl Payload {
             bytes = &bytes[count..];
             offset = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_that_is_longer_than_one_call_takes_is_taken_in_parts() {
+        let mut payload = Payload::default();
+        payload.push_void(200 << 20);
+        payload.push_own(Mem::of(&ZEROS));
+        let (mut offset, mut calls) = (0, 0);
+        while offset < payload.len() {
+            let mut vectors = Vec::new();
+            let void = |vectors: &mut Vec<IoVec<'static>>, length: usize| {
+                vectors.extend((0..length.div_ceil(ZEROS.len())).map(|_| IoVec::bytes(&ZEROS)));
+            };
+            let taken = payload.with_vectors(offset, &mut vectors, void, |vectors| {
+                assert!((1..=VECTORS).contains(&vectors.len()), "{} vectors", vectors.len());
+                vectors.iter().map(IoVec::len).sum::<usize>()
+            });
+            offset += taken;
+            calls += 1;
+        }
+        assert_eq!((offset, calls), (payload.len(), 4));
     }
 }

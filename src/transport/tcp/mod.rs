@@ -9,6 +9,7 @@ pub mod messages;
 mod server;
 mod session;
 mod stream;
+mod threshold;
 pub mod wire;
 
 use std::sync::{Arc, OnceLock, Weak};

@@ -11,11 +11,14 @@ use parking_lot::Mutex;
 
 use super::Node;
 use super::session::Session;
+use super::threshold::Threshold;
+use super::wire::MAGIC;
 use crate::config::{Bind, Config};
 use crate::error::{Error, Result};
 use crate::segment::descriptor::EngineId;
 use crate::sys::net::{self, InterfaceAddress};
 use crate::sys::reactor::{Interest, Ready, Source, Token};
+use crate::transport::Strangers;
 use crate::{bail, fail};
 
 /// Connections that have not greeted; beyond that the oldest goes.
@@ -39,13 +42,20 @@ pub struct Server {
     bound: SocketAddr,
     token: Token,
     sessions: Mutex<Sessions>,
+    /// Who shares the port, if somebody does; then the first bytes of each connection are looked at.
+    strangers: Option<Arc<dyn Strangers>>,
+    undecided: Mutex<HashMap<u64, Arc<Threshold>>>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
     me: std::sync::Weak<Server>,
 }
 
 impl Server {
-    pub fn start(config: &Config, node: Arc<Node>) -> Result<Arc<Server>> {
+    pub fn start(
+        config: &Config,
+        node: Arc<Node>,
+        strangers: Option<Arc<dyn Strangers>>,
+    ) -> Result<Arc<Server>> {
         let (listener, advertised) = listen(config)?;
         let io = |error| Error::io("listening", &error);
         let bound = listener.local_addr().map_err(io)?;
@@ -60,6 +70,8 @@ impl Server {
             bound,
             token: node.reactor.token(0),
             sessions: Mutex::new(Sessions { all: HashMap::new(), peers: HashMap::new(), strangers: 0 }),
+            strangers,
+            undecided: Mutex::default(),
             next_number: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             me: me.clone(),
@@ -99,9 +111,50 @@ impl Server {
                     return;
                 }
             };
-            if let Err(error) = self.admit_stranger(&me, socket) {
+            let admitted = match &self.strangers {
+                None => self.admit_stranger(&me, socket),
+                Some(_) => self.admit_undecided(&me, socket),
+            };
+            if let Err(error) = admitted {
                 self.node.metrics.refused_count.increment();
                 tracing::warn!("connection of {address} refused: {error}");
+            }
+        }
+    }
+
+    /// Finds out whose connection it is.
+    fn admit_undecided(&self, me: &Arc<Server>, socket: std::net::TcpStream) -> Result<()> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let mut undecided = self.undecided.lock();
+        let oldest = match undecided.len() < MAX_STRANGERS {
+            true => None,
+            false => undecided.keys().min().copied().and_then(|oldest| undecided.remove(&oldest)),
+        };
+        undecided.insert(number, Threshold::start(me, number, socket)?);
+        drop(undecided);
+        if let Some(oldest) = oldest {
+            self.node.metrics.refused_count.increment();
+            oldest.end();
+        }
+        self.node.start_clock();
+        Ok(())
+    }
+
+    /// A connection was decided, or ended before.
+    pub(super) fn cross(&self, number: u64) {
+        self.undecided.lock().remove(&number);
+    }
+
+    /// Hands a connection to whom its first bytes name.
+    pub(super) fn sort(&self, socket: std::net::TcpStream, first: &[u8; 8]) {
+        let Some(me) = self.me.upgrade() else { return };
+        match &self.strangers {
+            Some(strangers) if *first != MAGIC && strangers.is_one(first) => strangers.take(socket),
+            _ => {
+                if let Err(error) = self.admit_stranger(&me, socket) {
+                    self.node.metrics.refused_count.increment();
+                    tracing::warn!("a connection was refused: {error}");
+                }
             }
         }
     }
@@ -180,6 +233,23 @@ impl Server {
     /// Closes strangers that do not greet; true while there are any.
     pub fn tick(&self, now: u64) -> bool {
         let patience = GREETING_PATIENCE.as_nanos() as u64;
+        let has_undecided = self.end_undecided(|since_ns| now.saturating_sub(since_ns) > patience);
+        let has_others = self.strangers.as_ref().is_some_and(|strangers| strangers.tick(now));
+        self.end_ungreeted(now, patience) || has_undecided || has_others
+    }
+
+    /// Ends connections that say nothing; true while there are others.
+    fn end_undecided(&self, is_late: impl Fn(u64) -> bool) -> bool {
+        let (late, waiting): (Vec<Arc<Threshold>>, Vec<Arc<Threshold>>) =
+            self.undecided.lock().values().cloned().partition(|one| is_late(one.accepted_ns));
+        for one in &late {
+            self.node.metrics.refused_count.increment();
+            one.end();
+        }
+        !waiting.is_empty()
+    }
+
+    fn end_ungreeted(&self, now: u64, patience: u64) -> bool {
         let (late, has_strangers): (Vec<Arc<Session>>, bool) = {
             let sessions = self.sessions.lock();
             if sessions.strangers == 0 {
@@ -203,6 +273,10 @@ impl Server {
         self.is_closed.store(true, Ordering::Release);
         if let Some(listener) = self.listener.lock().take() {
             self.node.reactor.remove(self.token, listener.as_fd());
+        }
+        self.end_undecided(|_| true);
+        if let Some(strangers) = &self.strangers {
+            strangers.close();
         }
         let sessions: Vec<Arc<Session>> = self.sessions.lock().all.values().cloned().collect();
         sessions.iter().for_each(|session| session.end());

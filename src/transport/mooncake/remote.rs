@@ -1,0 +1,466 @@
+//! The way to the memory of one engine of Mooncake, in one life of it: shares slices out over its connections. What to do
+//! when the peer cannot be reached is decided by its owner.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Hub;
+use super::lane::{Lane, SEND_BUDGET};
+use super::train::{TRAIN_BYTES, TRAIN_SLICES, Train};
+use crate::error::{Code, Error};
+use crate::sys::reactor::Token;
+use crate::transport::{Opcode, Outcome, Owner, PRIORITIES, Path, PathKind, Run, same_owner};
+
+/// Times that a slice is sent again after lost connections.
+const CONNECTION_RETRIES: u32 = 5;
+/// A batch of at least this many bytes is shared out over all connections.
+const SHARE_BYTES: usize = 2 * TRAIN_BYTES;
+
+thread_local! {
+    /// Counts the threads that submit, so that neighbours use different connections.
+    static THREAD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
+/// Who owns a remote.
+pub trait RemoteEvents: Send + Sync {
+    /// A connection cannot be made, or broke before it was of any use: is the peer still the one that it was? What waits
+    /// is kept until `Remote::resume` or `Remote::close`.
+    fn lost(&self, remote: &Arc<Remote>, error: Error);
+
+    /// The peer owes an answer and is silent.
+    fn silent(&self, remote: &Arc<Remote>);
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Active,
+    /// Its owner looks whether the peer is still there.
+    Paused,
+    Closed(Error),
+}
+
+type Lanes = Arc<Vec<Option<Arc<Lane>>>>;
+
+pub struct Remote {
+    pub hub: Arc<Hub>,
+    pub label: String,
+    addresses: Vec<SocketAddr>,
+    /// The second version of the protocol.
+    has_status: bool,
+    events: Weak<dyn RemoteEvents>,
+    phase: Mutex<Phase>,
+    lanes: RwLock<Lanes>,
+    /// Failed connections since the last one that worked.
+    attempts: AtomicUsize,
+    queue: Mutex<[VecDeque<Run>; PRIORITIES]>,
+    queued: AtomicUsize,
+    me: Weak<Remote>,
+}
+
+impl Remote {
+    /// Connects when first needed.
+    pub fn new(
+        hub: Arc<Hub>,
+        label: &str,
+        addresses: Vec<SocketAddr>,
+        has_status: bool,
+        events: Weak<dyn RemoteEvents>,
+    ) -> Arc<Remote> {
+        let remote = Arc::new_cyclic(|me: &Weak<Remote>| Remote {
+            lanes: RwLock::new(Arc::new(vec![None; hub.lanes])),
+            hub,
+            label: label.to_owned(),
+            addresses,
+            has_status,
+            events,
+            phase: Mutex::new(Phase::Active),
+            attempts: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            me: me.clone(),
+        });
+        remote.hub.remotes.lock().push(Arc::downgrade(&remote));
+        remote
+    }
+
+    pub fn lane_count(&self) -> u32 {
+        self.lanes.read().iter().flatten().filter(|lane| lane.is_connected()).count() as u32
+    }
+
+    /// When it was last heard, if it has a connection.
+    pub fn heard_ns(&self) -> Option<u64> {
+        self.lanes.read().iter().flatten().map(|lane| lane.heard_ns()).max()
+    }
+
+    // ---- slices
+
+    fn put(&self, run: Run) {
+        let mut queue = self.queue.lock();
+        self.queued.fetch_add(run.count as usize, Ordering::AcqRel);
+        queue[run.owner.priority() as usize].push_back(run);
+    }
+
+    pub(super) fn has_queued(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
+    }
+
+    /// The next slices of one kind, the most urgent first. Those of a batch that was stopped do not go.
+    pub(super) fn take_train(&self) -> Option<Train> {
+        loop {
+            let runs = self.take_slices()?;
+            let (stopped, wanted): (Vec<Run>, Vec<Run>) =
+                runs.into_iter().partition(|run| run.owner.stopped().is_some());
+            for run in stopped {
+                self.complete_unsent(&run);
+            }
+            if !wanted.is_empty() {
+                return Some(Train::of(wanted, self.has_status));
+            }
+        }
+    }
+
+    fn take_slices(&self) -> Option<Vec<Run>> {
+        let mut queue = self.queue.lock();
+        let waiting = queue.iter_mut().find(|waiting| !waiting.is_empty())?;
+        let opcode = waiting.front()?.slices()[0].opcode;
+        let (mut room, mut slots) = (TRAIN_BYTES, TRAIN_SLICES);
+        let mut runs = Vec::new();
+        while let Some(run) = waiting.front_mut() {
+            let fits = run
+                .slices()
+                .iter()
+                .take(slots)
+                .take_while(|slice| {
+                    let fits = slice.opcode == opcode && (slice.len() <= room || room == TRAIN_BYTES);
+                    room = if fits { room.saturating_sub(slice.len()) } else { room };
+                    fits
+                })
+                .count() as u32;
+            if fits == 0 {
+                break;
+            }
+            slots -= fits as usize;
+            self.queued.fetch_sub(fits as usize, Ordering::AcqRel);
+            if fits == run.count {
+                runs.extend(waiting.pop_front());
+            } else {
+                runs.push(run.split_front(fits));
+                break;
+            }
+        }
+        Some(runs)
+    }
+
+    fn complete_unsent(&self, run: &Run) {
+        let reason = run.owner.stopped().unwrap_or(Code::Canceled);
+        run.complete(Outcome::Failed(reason), &|| format!("stopped before it was sent to {}", self.label));
+    }
+
+    /// Sends on an idle connection at once; a large batch is shared out over all.
+    fn kick(&self, bytes: usize) {
+        if !matches!(*self.phase.lock(), Phase::Active) {
+            return;
+        }
+        if bytes >= SHARE_BYTES {
+            let lanes = self.lanes.read().clone();
+            for index in 1..lanes.len() {
+                match &lanes[index] {
+                    Some(lane) => {
+                        lane.hand_to_worker();
+                        lane.nudge();
+                    }
+                    None => self.connect(index),
+                }
+            }
+        }
+        let lanes = self.lanes.read().clone();
+        let first = THREAD.with(|number| *number) % lanes.len();
+        let is_idle = |lane: &&Arc<Lane>| lane.is_connected() && lane.unanswered() == 0;
+        let idle = lanes[first].iter().find(is_idle).or_else(|| lanes.iter().flatten().find(is_idle));
+        if let Some(lane) = idle {
+            return self.send_on(lane);
+        }
+        if lanes[first].is_none() {
+            return self.connect(first);
+        }
+        for lane in lanes.iter().flatten() {
+            self.send_on(lane);
+        }
+    }
+
+    fn connect(&self, index: usize) {
+        let Some(me) = self.me.upgrade() else { return };
+        let mut lanes = self.lanes.write();
+        if lanes[index].is_some() {
+            return;
+        }
+        let address = self.addresses[self.attempts.load(Ordering::Relaxed) % self.addresses.len()];
+        match Lane::start(&me, index, &address) {
+            Ok(lane) => {
+                Arc::make_mut(&mut lanes)[index] = Some(lane);
+                drop(lanes);
+                self.hub.start_clock();
+            }
+            Err(error) => {
+                drop(lanes);
+                // The owner may hold locks that its answer needs.
+                self.hub.reactor.run(0, Box::new(move || me.pause(error)));
+            }
+        }
+    }
+
+    fn send_on(&self, lane: &Arc<Lane>) {
+        if lane.is_connected()
+            && let Err(error) = lane.send_queued(SEND_BUDGET)
+        {
+            self.lane_broken(lane.token(), error);
+        }
+    }
+
+    // ---- when a connection breaks
+
+    /// May be called with any lock held: a worker does the rest.
+    pub(super) fn lane_broken(&self, token: Token, error: Error) {
+        if let Some(me) = self.me.upgrade() {
+            self.hub.reactor.run(0, Box::new(move || me.end_lane(token, error)));
+        }
+    }
+
+    fn end_lane(&self, token: Token, error: Error) {
+        let lane = {
+            let mut lanes = self.lanes.write();
+            let slot = Arc::make_mut(&mut lanes)
+                .iter_mut()
+                .find(|slot| slot.as_ref().is_some_and(|lane| lane.token() == token));
+            let Some(lane) = slot.and_then(Option::take) else { return };
+            lane
+        };
+        // Closed before anything is told: nothing of it touches memory from here on.
+        lane.kill();
+        let taken = lane.take_back();
+        let error = error.context(format_args!("data connection to {}", self.label));
+        tracing::debug!("{error}");
+        for run in &taken.refused {
+            self.complete_refused(run);
+        }
+        for run in taken.unfinished {
+            self.send_again(run, &error);
+        }
+        if taken.has_worked {
+            self.attempts.store(0, Ordering::Relaxed);
+        }
+        if !self.has_queued() {
+            return;
+        }
+        if taken.has_worked || error.code == Code::Canceled {
+            // It worked before, so the peer was there a moment ago: the next connection shows whether it still is.
+            self.kick(0);
+        } else {
+            self.pause(error);
+        }
+    }
+
+    fn pause(&self, error: Error) {
+        let Some(me) = self.me.upgrade() else { return };
+        {
+            let mut phase = self.phase.lock();
+            if !matches!(*phase, Phase::Active) {
+                return;
+            }
+            *phase = Phase::Paused;
+        }
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        match self.events.upgrade() {
+            Some(events) => events.lost(&me, error),
+            None => self.close(&error),
+        }
+    }
+
+    /// The peer is still the one that it was: goes on.
+    pub fn resume(&self) {
+        {
+            let mut phase = self.phase.lock();
+            if !matches!(*phase, Phase::Paused) {
+                return;
+            }
+            *phase = Phase::Active;
+        }
+        if self.has_queued() {
+            self.kick(0);
+        }
+    }
+
+    /// Ends it for good; what is under way fails with this error.
+    pub fn close(&self, error: &Error) {
+        {
+            let mut phase = self.phase.lock();
+            if matches!(*phase, Phase::Closed(_)) {
+                return;
+            }
+            *phase = Phase::Closed(error.clone());
+        }
+        for run in self.tear_down().into_iter().chain(self.take_queue()) {
+            run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+        }
+    }
+
+    fn take_queue(&self) -> Vec<Run> {
+        let mut queue = self.queue.lock();
+        self.queued.store(0, Ordering::Release);
+        queue.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    /// Ends every connection; returns what was not answered.
+    fn tear_down(&self) -> Vec<Run> {
+        let lanes = std::mem::replace(&mut *self.lanes.write(), Arc::new(vec![None; self.hub.lanes]));
+        lanes.iter().flatten().for_each(|lane| lane.kill());
+        let taken = lanes.iter().flatten().map(|lane| lane.take_back());
+        taken.flat_map(|taken| taken.refused.into_iter().chain(taken.unfinished)).collect()
+    }
+
+    fn send_again(&self, run: Run, error: &Error) {
+        let slice = &run.slices()[0];
+        if slice.is_done(run.epoch) {
+            return;
+        }
+        let code = match run.owner.stopped() {
+            // It was sent, and nobody knows what became of it.
+            Some(_) if slice.opcode == Opcode::Write => Code::Unreachable,
+            Some(reason) => reason,
+            None if slice.retries.fetch_add(1, Ordering::Relaxed) >= CONNECTION_RETRIES => {
+                Code::ConnectionLost
+            }
+            None => {
+                self.hub.metrics.retry_count.increment();
+                return self.put(run);
+            }
+        };
+        run.complete(Outcome::Failed(code), &|| error.message().to_owned());
+    }
+
+    fn complete_refused(&self, run: &Run) {
+        let slice = &run.slices()[0];
+        let (label, remote, length) = (&self.label, slice.remote, slice.len());
+        run.complete(Outcome::Failed(Code::AddressNotRegistered), &|| {
+            format!("{label} refuses {length} bytes at {remote:#x}: no buffer of it holds the whole range")
+        });
+    }
+
+    // ---- the clock
+
+    /// Looks after connections that do not come about, and answers that do not come. True while that needs a clock.
+    pub fn tick(&self, now: u64) -> bool {
+        let keepalive = self.hub.keepalive.as_nanos() as u64;
+        let lanes = self.lanes.read().clone();
+        let mut busy = false;
+        for lane in lanes.iter().flatten() {
+            let silent = now.saturating_sub(lane.heard_ns());
+            if !lane.is_connected() {
+                busy = true;
+                if silent > keepalive {
+                    let error = Error::new(Code::Unreachable, "no connection in time");
+                    self.lane_broken(lane.token(), error);
+                }
+                continue;
+            }
+            let is_led = lane.tick(now);
+            busy |= is_led || lane.unanswered() > 0;
+            if lane.unanswered() > 0
+                && silent > keepalive
+                && let (Some(events), Some(me)) = (self.events.upgrade(), self.me.upgrade())
+            {
+                events.silent(&me);
+            }
+        }
+        busy
+    }
+}
+
+impl Path for Remote {
+    fn kind(&self) -> PathKind {
+        PathKind::Tcp
+    }
+
+    fn submit(&self, run: Run) {
+        let closed = match &*self.phase.lock() {
+            Phase::Closed(error) => Some(error.clone()),
+            _ => None,
+        };
+        if let Some(error) = closed {
+            return run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+        }
+        let bytes = run.slices().iter().map(|slice| slice.len()).sum();
+        self.put(run);
+        self.kick(bytes);
+        // Closed meanwhile: whoever did it did not see the run.
+        if let Phase::Closed(error) = self.phase.lock().clone() {
+            for run in self.take_queue() {
+                run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+            }
+        }
+    }
+
+    fn drive(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> bool {
+        let lanes = self.lanes.read().clone();
+        for lane in lanes.iter().flatten() {
+            match lane.lead(is_done, until_ns) {
+                Ok(false) => {}
+                Ok(true) => return true,
+                Err(error) => {
+                    self.lane_broken(lane.token(), error);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn prune(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+        let is_mine = |run: &Run| run.epoch == epoch && same_owner(&run.owner, owner);
+        let mut mine = Vec::new();
+        {
+            let mut queue = self.queue.lock();
+            for waiting in queue.iter_mut() {
+                waiting.retain(|run| {
+                    if is_mine(run) {
+                        mine.push(run.clone());
+                    }
+                    !is_mine(run)
+                });
+            }
+            let removed: usize = mine.iter().map(|run| run.count as usize).sum();
+            self.queued.fetch_sub(removed, Ordering::AcqRel);
+        }
+        for run in mine {
+            self.complete_unsent(&run);
+        }
+        let reason = owner.stopped().unwrap_or(Code::Canceled);
+        for lane in self.lanes.read().iter().flatten() {
+            lane.drop_reads(is_mine, reason);
+        }
+    }
+
+    fn abandon(&self, owner: &Arc<dyn Owner>, epoch: u32) {
+        self.prune(owner, epoch);
+        let is_mine = |run: &Run| run.epoch == epoch && same_owner(&run.owner, owner);
+        let lanes = self.lanes.read().clone();
+        for lane in lanes.iter().flatten().filter(|lane| lane.has_runs_of(is_mine)) {
+            // Sent and not confirmed: nothing of it is sent from here on, and the peer's memory is in doubt.
+            let error = Error::new(Code::Unreachable, "the peer did not confirm what was sent in time");
+            self.lane_broken(lane.token(), error);
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.tear_down();
+    }
+}
