@@ -63,7 +63,7 @@ pub fn resolve_local(run: &Run, memory: &MemoryTable) -> bool {
 /// Copies of this many bytes are done at once by the thread that submits; larger ones are shared.
 const INLINE_BYTES: usize = 1 << 20;
 /// Slices that one thread takes from a shared copy at a time: 1 MiB.
-const CHUNK_SLICES: u32 = 4;
+const CHUNK_SLICES: u32 = 8;
 
 /// Copies within this host that are too long to keep the submitting thread.
 #[derive(Default)]

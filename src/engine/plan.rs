@@ -2,7 +2,7 @@
 
 /// Most bytes in one slice: the unit of checksums, of striping over lanes and of retries. It fits into a core's L2
 /// cache, so that a checksum and the copy after it read memory once.
-pub const SLICE_SIZE: usize = 256 << 10;
+pub const SLICE_SIZE: usize = 128 << 10;
 
 /// Cuts one piece of local memory into slices: `(offset in the piece, length)`, all but the last of SLICE_SIZE.
 pub fn cut(length: usize) -> impl Iterator<Item = (usize, usize)> {

@@ -11,6 +11,7 @@ pub mod net;
 pub mod process;
 pub mod random;
 pub mod reactor;
+pub mod spin;
 #[cfg(feature = "tls")]
 pub mod stream;
 #[cfg(feature = "tls")]

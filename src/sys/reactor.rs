@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::spin::Spinner;
+
 /// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
@@ -97,6 +99,8 @@ struct Shared {
     clockwork: Mutex<Option<Arc<dyn Clockwork>>>,
 }
 
+/// How long a worker that had something to do looks for more before it sleeps.
+const SPIN_NS: u64 = 50_000;
 const WAKE_ID: u64 = 0;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
@@ -278,18 +282,24 @@ impl Worker {
     fn run(&self, keeps_time: bool, shared: &Shared) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         let mut next_tick: Option<u64> = None;
+        let mut spinner = Spinner::default();
+        // Whether more may come soon: after a short turn. What takes longer than waking hides what waking takes.
+        let mut is_quick = false;
         while !shared.stop.load(Ordering::Acquire) {
-            let timeout = next_tick.map_or(-1, |at| {
-                let left = at.saturating_sub(super::clock::now_ns());
-                libc::c_int::try_from(left.div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+            let budget_ns = if is_quick { SPIN_NS } else { 0 };
+            let spun =
+                spinner.spin(budget_ns, || Some(self.take_events(&mut events, 0)).filter(|count| *count > 0));
+            let count = spun.unwrap_or_else(|| {
+                let timeout = next_tick.map_or(-1, |at| {
+                    let left = at.saturating_sub(super::clock::now_ns());
+                    libc::c_int::try_from(left.div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+                });
+                shared.wakeups.fetch_add(1, Ordering::Relaxed);
+                self.take_events(&mut events, timeout)
             });
-            // SAFETY: the array is writable for its length.
-            let count = unsafe {
-                libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as libc::c_int, timeout)
-            };
-            shared.wakeups.fetch_add(1, Ordering::Relaxed);
+            let turn_ns = super::clock::now_ns();
             let mut woken = false;
-            for event in &events[..count.max(0) as usize] {
+            for event in &events[..count] {
                 let (id, bits) = (event.u64, event.events as libc::c_int);
                 if id == WAKE_ID {
                     drain_eventfd(&self.wake);
@@ -307,7 +317,17 @@ impl Worker {
             if keeps_time && (woken || next_tick.is_none_or(|at| super::clock::now_ns() >= at)) {
                 next_tick = tick(shared);
             }
+            is_quick = count > 0 && super::clock::now_ns() - turn_ns < SPIN_NS;
         }
+    }
+
+    /// Takes what happened; waits for it at most `timeout` milliseconds.
+    fn take_events(&self, events: &mut [libc::epoll_event; EVENTS], timeout: libc::c_int) -> usize {
+        // SAFETY: the array is writable for its length.
+        let count = unsafe {
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as libc::c_int, timeout)
+        };
+        usize::try_from(count).unwrap_or(0)
     }
 
     fn run_nudged(&self) {

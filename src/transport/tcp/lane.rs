@@ -14,7 +14,7 @@ use super::auth::Seal;
 use super::greet::{ClientGreeting, Met};
 use super::link::Link;
 use super::stream::{Gate, Handler, Looked, OutFrame, Payload, READ_PATIENCE, Receiver, Sent, send_frame};
-use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, Header, Method, code_of};
+use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, FLAG_MORE, Header, Method, code_of};
 use crate::error::{Code, Error, Result};
 use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
@@ -25,8 +25,11 @@ use crate::{bail, fail};
 
 /// Most unanswered bytes on one lane: the pipe stays full over a long link, and a slow lane takes no more than that.
 const WINDOW: usize = 8 << 20;
-/// Most payload and slices in one frame.
-pub const FRAME_BYTES: usize = 512 << 10;
+/// Most payload in one WRITE: the peer receives and verifies one while the next is made.
+const WRITE_BYTES: usize = 128 << 10;
+/// Most bytes asked for with one READ; they come in several answers.
+const READ_BYTES: usize = 256 << 10;
+/// Most slices in one frame.
 const FRAME_SLICES: usize = 128;
 /// Times that a slice is sent again after a wrong checksum.
 const CHECKSUM_RETRIES: u32 = 1;
@@ -39,6 +42,8 @@ struct Flight {
     opcode: Opcode,
     runs: Vec<Run>,
     bytes: usize,
+    /// Slices of a READ that were answered.
+    answered: u32,
     /// Slices that the peer refused, by their index in the frame.
     refused: Vec<(u32, Code)>,
 }
@@ -47,6 +52,10 @@ impl Flight {
     /// The slices in order: their run and index in the batch.
     fn slices(&self) -> impl Iterator<Item = (&Run, u32)> {
         self.runs.iter().flat_map(|run| (run.first..run.first + run.count).map(move |index| (run, index)))
+    }
+
+    fn slice_count(&self) -> u32 {
+        self.runs.iter().map(|run| run.count).sum()
     }
 }
 
@@ -88,6 +97,8 @@ pub struct Lane {
     /// Lists of runs for frames to come, so that posting allocates nothing.
     spare_runs: Mutex<Vec<Vec<Run>>>,
     unanswered: AtomicUsize,
+    /// The last WRITE said that more follows: the peer may hold its acknowledgements back until then.
+    has_promised: AtomicBool,
     /// Control messages that wait to be sent.
     messages: Mutex<VecDeque<Vec<u8>>>,
     seal_out: Mutex<Option<Seal>>,
@@ -129,6 +140,7 @@ impl Lane {
             checksums: Mutex::default(),
             spare_runs: Mutex::new((0..SPARE_RUNS).map(|_| Vec::with_capacity(4)).collect()),
             unanswered: AtomicUsize::new(0),
+            has_promised: AtomicBool::new(false),
             messages: Mutex::default(),
             seal_out: Mutex::new(None),
             is_ready: AtomicBool::new(false),
@@ -219,6 +231,7 @@ impl Lane {
 
     fn has_work(&self, link: &Link) -> bool {
         !self.messages.lock().is_empty()
+            || self.has_promised.load(Ordering::Acquire)
             || (self.index > 0 && self.is_ready() && link.has_queued() && self.unanswered() < WINDOW)
     }
 
@@ -229,12 +242,13 @@ impl Lane {
             return true;
         }
         if self.index == 0 || !self.is_ready() || self.unanswered() >= WINDOW {
-            return false;
+            return self.keep_promise(sender);
         }
         let mut runs = self.spare_runs.lock().pop().unwrap_or_default();
-        let Some(opcode) = link.take_slices(FRAME_BYTES, FRAME_SLICES, &mut runs) else {
+        let room = |opcode| if opcode == Opcode::Write { WRITE_BYTES } else { READ_BYTES };
+        let Some(opcode) = link.take_slices(room, FRAME_SLICES, &mut runs) else {
             self.spare_runs.lock().push(runs);
-            return false;
+            return self.keep_promise(sender);
         };
         let (has_checksum, offset) = {
             let state = self.state.lock();
@@ -242,11 +256,27 @@ impl Lane {
         };
         let id = sender.next_id;
         sender.next_id += 1;
-        let bytes = build(&mut sender.frame, opcode, id, &runs, has_checksum, offset);
+        let has_more = opcode == Opcode::Write && link.has_queued();
+        self.has_promised.store(has_more, Ordering::Release);
+        let mut flags = if has_checksum { FLAG_CHECKSUM } else { 0 };
+        if has_more {
+            flags |= FLAG_MORE;
+        }
+        let bytes = build(&mut sender.frame, opcode, id, &runs, flags, offset);
         *left = left.saturating_sub(bytes);
         self.unanswered.fetch_add(bytes, Ordering::AcqRel);
-        self.flights.lock().push_back(Flight { id, opcode, runs, bytes, refused: Vec::new() });
+        self.flights.lock().push_back(Flight { id, opcode, runs, bytes, answered: 0, refused: Vec::new() });
         true
+    }
+
+    /// Nothing follows after all, for another lane took it or the peer owes too much: then this does.
+    fn keep_promise(&self, sender: &mut Sender) -> bool {
+        let has_promised = self.has_promised.swap(false, Ordering::AcqRel);
+        if has_promised {
+            sender.frame.head.clear();
+            sender.frame.head.extend_from_slice(&Header::new(Method::Flush, 0, 0).encode());
+        }
+        has_promised
     }
 
     /// Receives what is there; the worker's way.
@@ -303,12 +333,21 @@ impl Lane {
             if is_done() || self.unanswered() == 0 {
                 return Ok(());
             }
-            let can_wait = until_ns > clock::now_ns();
-            let blocking = if can_wait { Blocking::Yes } else { Blocking::No };
-            self.look(receiver, blocking)?;
-            if !can_wait {
+            if until_ns <= clock::now_ns() {
+                self.look(receiver, Blocking::No)?;
                 return Ok(());
             }
+            let mut spinner = std::mem::take(&mut receiver.spinner);
+            let budget_ns = if self.unanswered() <= SPIN_BYTES { SPIN_NS } else { 0 };
+            let spun = spinner.spin(budget_ns, || {
+                let looked = self.look(receiver, Blocking::No);
+                (!matches!(looked, Ok(Looked { bytes: 0, .. }))).then_some(looked)
+            });
+            receiver.spinner = spinner;
+            match spun {
+                Some(looked) => looked?,
+                None => self.look(receiver, Blocking::Yes)?,
+            };
         }
     }
 
@@ -482,6 +521,10 @@ impl Lane {
     }
 }
 
+/// How long a thread that waits for an answer looks for it before it sleeps,
+const SPIN_NS: u64 = 50_000;
+/// unless more than this is under way: moving that takes longer than waking.
+const SPIN_BYTES: usize = 64 << 10;
 /// Lists of runs that a lane keeps.
 const SPARE_RUNS: usize = 16;
 /// Threads that met on a lane leave it to the worker for this long.
@@ -492,19 +535,13 @@ const UNDRIVEN_NS: u64 = 4_000_000;
 const UNUSED_NS: u64 = 50_000_000;
 
 /// Fills a frame; returns the bytes of its slices.
-fn build(
-    frame: &mut OutFrame,
-    opcode: Opcode,
-    id: u64,
-    runs: &[Run],
-    has_checksum: bool,
-    offset_us: i64,
-) -> usize {
+fn build(frame: &mut OutFrame, opcode: Opcode, id: u64, runs: &[Run], flags: u16, offset_us: i64) -> usize {
+    let has_checksum = flags & FLAG_CHECKSUM != 0;
     let count: u32 = runs.iter().map(|run| run.count).sum();
     let method = if opcode == Opcode::Write { Method::Write } else { Method::Read };
     let mut header = Header::new(method, id, 0);
     header.count = count;
-    header.flags = if has_checksum { FLAG_CHECKSUM } else { 0 };
+    header.flags = flags;
     frame.clear();
     frame.head.resize(super::wire::HEADER_LENGTH, 0);
     let mut bytes = 0;
@@ -571,12 +608,21 @@ impl Handler for Answers<'_> {
         if header.method != Method::Data {
             return Ok(());
         }
-        let Some(mut flight) = self.lane.flights.lock().pop_front() else {
+        let mut corrupted = Vec::new();
+        if header.flags & FLAG_CHECKSUM != 0 {
+            self.verify(payload, &mut corrupted);
+        }
+        let mut flights = self.lane.flights.lock();
+        let Some(flight) = flights.front_mut() else {
             bail!(ConnectionLost, "the connection was given up");
         };
-        if header.flags & FLAG_CHECKSUM != 0 {
-            self.verify(&mut flight, payload);
+        flight.refused.append(&mut corrupted);
+        flight.answered += header.count;
+        if header.flags & FLAG_MORE != 0 {
+            return Ok(());
         }
+        let flight = flights.pop_front().expect("looked at above");
+        drop(flights);
         self.lane.settle(flight);
         Ok(())
     }
@@ -589,17 +635,18 @@ impl Answers<'_> {
         let front =
             flights.front_mut().filter(|flight| flight.id == header.id && flight.opcode == Opcode::Read);
         let Some(flight) = front else { bail!(Rejected, "data that nobody asked for") };
-        let count: u32 = flight.runs.iter().map(|run| run.count).sum();
-        if count != header.count {
-            bail!(Rejected, "data for {} slices, {count} were asked for", header.count);
+        let left = flight.slice_count() - flight.answered;
+        let has_more = header.flags & FLAG_MORE != 0;
+        if header.count > left || (header.count == left) == has_more {
+            bail!(Rejected, "data for {} slices, {left} were asked for", header.count);
         }
-        flight.refused.clear();
         let entries = meta.chunks_exact(DataEntry::LENGTH).map(DataEntry::decode);
         let mut refused = Vec::new();
         // The checksum stands beside its slice until the bytes are there.
         let mut checksums = self.lane.checksums.lock();
         checksums.clear();
-        for (position, ((run, index), entry)) in flight.slices().zip(entries).enumerate() {
+        let slices = flight.slices().enumerate().skip(flight.answered as usize);
+        for ((position, (run, index)), entry) in slices.zip(entries) {
             match code_of(entry.status) {
                 Some(code) => refused.push((position as u32, code)),
                 None => {
@@ -609,15 +656,15 @@ impl Answers<'_> {
                 }
             }
         }
-        flight.refused = refused;
+        flight.refused.append(&mut refused);
         Ok(())
     }
 
-    fn verify(&self, flight: &mut Flight, payload: &Payload) {
+    fn verify(&self, payload: &Payload, corrupted: &mut Vec<(u32, Code)>) {
         for (piece, (position, expected)) in self.lane.checksums.lock().iter().enumerate() {
             // A shut gate: the batch was stopped, and its slices are completed already.
             if payload.checksum(piece).is_some_and(|found| found != *expected) {
-                flight.refused.push((*position, Code::Corrupted));
+                corrupted.push((*position, Code::Corrupted));
             }
         }
     }

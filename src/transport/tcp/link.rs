@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message;
 
 use super::auth::Seal;
-use super::lane::{FRAME_BYTES, Lane, SEND_BUDGET};
+use super::lane::{Lane, SEND_BUDGET};
 use super::messages::{Description, Notice};
 use super::wire::{Header, Method};
 use super::{Contact, ContactEvents, Greeting, Node, Reply, ShmOffer};
@@ -477,11 +477,17 @@ impl Link {
     }
 
     /// Takes slices of one kind that fit into a frame, the most urgent first.
-    pub(super) fn take_slices(&self, bytes: usize, count: usize, runs: &mut Vec<Run>) -> Option<Opcode> {
+    pub(super) fn take_slices(
+        &self,
+        bytes: impl Fn(Opcode) -> usize,
+        count: usize,
+        runs: &mut Vec<Run>,
+    ) -> Option<Opcode> {
         runs.clear();
         let mut queue = self.queue.lock();
         let lane = queue.iter_mut().find(|lane| !lane.is_empty())?;
         let opcode = lane.front()?.slices()[0].opcode;
+        let bytes = bytes(opcode);
         let (mut room, mut slots) = (bytes, count);
         while let Some(run) = lane.front_mut() {
             let fits = run
@@ -541,7 +547,6 @@ impl Link {
                 lane.nudge();
             }
         }
-        let share = share.next_multiple_of(FRAME_BYTES);
         if opcode == Opcode::Write {
             return self.send_on(&lanes[0], share.min(SEND_BUDGET));
         }

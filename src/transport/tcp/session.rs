@@ -14,7 +14,9 @@ use super::greet::{ServerGreeting, message, refusal};
 use super::messages::{Description, Notice};
 use super::server::Server;
 use super::stream::{Gate, Handler, OutFrame, Payload, Receiver, Sent, send_frame};
-use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, HEADER_LENGTH, Header, Method, entries};
+use super::wire::{
+    AckEntry, DataEntry, Entry, FLAG_CHECKSUM, FLAG_MORE, HEADER_LENGTH, Header, Method, entries,
+};
 use super::{Greeting, Node};
 use crate::error::{Code, Error, Result};
 use crate::segment::descriptor::SegmentRecord;
@@ -30,6 +32,10 @@ use crate::{bail, fail};
 const BACKLOG: usize = 4 << 20;
 /// Frames received before other connections of the same worker get their turn.
 const TURN: usize = 64;
+/// Most acknowledgements that are held back while more frames are announced.
+const HELD_ACKS: usize = 16;
+/// Bytes in one answer to a READ: the peer receives and verifies them while the next are brought into the cache.
+const ANSWER_BYTES: usize = 128 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -62,6 +68,8 @@ struct Work {
     statuses: Vec<(i32, u32)>,
     /// Acknowledgements that were not sent yet.
     acks: Vec<u8>,
+    /// The peer announced that something follows at once: the acknowledgements can go together.
+    is_more_to_come: bool,
 }
 
 pub struct Session {
@@ -100,6 +108,7 @@ impl Session {
                     seal_out: None,
                     statuses: Vec::new(),
                     acks: Vec::new(),
+                    is_more_to_come: false,
                 },
             }),
             writer: Mutex::new(Writer {
@@ -156,7 +165,9 @@ impl Session {
                 break;
             }
         }
-        self.queue_acks(work);
+        if !work.is_more_to_come || work.acks.len() >= HELD_ACKS * AckEntry::LENGTH {
+            self.queue_acks(work);
+        }
         drop(reader);
         self.send()
     }
@@ -289,7 +300,7 @@ impl Handler for Requests<'_> {
             Method::Hello => self.work.phase == Phase::Hello,
             Method::Auth => self.work.phase == Phase::Auth,
             Method::Describe | Method::Notify | Method::Ping => self.work.phase == Phase::Ready && is_control,
-            Method::Write | Method::Read => self.work.phase == Phase::Ready && !is_control,
+            Method::Write | Method::Read | Method::Flush => self.work.phase == Phase::Ready && !is_control,
             _ => false,
         };
         if !is_fine {
@@ -306,6 +317,10 @@ impl Handler for Requests<'_> {
             Method::Auth => self.auth(meta),
             Method::Write => self.write(header, meta, payload),
             Method::Read => self.read(header, meta),
+            Method::Flush => {
+                self.work.is_more_to_come = false;
+                Ok(())
+            }
             _ => self.control(header, meta),
         }
     }
@@ -333,6 +348,7 @@ impl Handler for Requests<'_> {
             }
         }
         AckEntry { id: header.id, status: 0, index: AckEntry::ALL }.encode(&mut self.work.acks);
+        self.work.is_more_to_come = header.flags & FLAG_MORE != 0;
         self.session.node.metrics.path(PathKind::Tcp).served_written_bytes.add(written);
         Ok(())
     }
@@ -445,32 +461,43 @@ impl Requests<'_> {
         Ok(())
     }
 
-    /// Answers a READ: the frame is made here, its bytes leave memory when it is sent.
+    /// Answers a READ, in parts: each is made here, its bytes leave memory when it is sent.
     fn read(&mut self, header: &Header, meta: &[u8]) -> Result<()> {
         // Answers go out in the order of the questions.
         self.session.queue_acks(self.work);
-        let mut frame = self.session.writer.lock().spare.pop().unwrap_or_default();
-        let mut reply = Header::new(Method::Data, header.id, 0);
-        reply.count = header.count;
-        reply.flags = if self.work.has_checksum { FLAG_CHECKSUM } else { 0 };
-        frame.head.resize(HEADER_LENGTH, 0);
         let mut found = None;
-        for entry in entries(header, meta)? {
-            let answer = match self.reach(&entry, REMOTE_READ, &mut found) {
-                Ok(()) => self.read_one(&entry, found.as_ref().expect("reached"), &mut frame.payload),
-                Err(error) => Err(error),
-            };
-            let answer = answer.unwrap_or_else(|error| {
-                self.session.node.metrics.refused_count.increment();
-                DataEntry { status: error.code as i32, crc: 0 }
-            });
-            answer.encode(&mut frame.head);
+        let mut asked = entries(header, meta)?.peekable();
+        while asked.peek().is_some() {
+            let mut frame = self.session.writer.lock().spare.pop().unwrap_or_default();
+            let mut reply = Header::new(Method::Data, header.id, 0);
+            frame.head.resize(HEADER_LENGTH, 0);
+            while frame.payload.len() < ANSWER_BYTES
+                && let Some(entry) = asked.next()
+            {
+                let answer = match self.reach(&entry, REMOTE_READ, &mut found) {
+                    Ok(()) => self.read_one(&entry, found.as_ref().expect("reached"), &mut frame.payload),
+                    Err(error) => Err(error),
+                };
+                let answer = answer.unwrap_or_else(|error| {
+                    self.session.node.metrics.refused_count.increment();
+                    DataEntry { status: error.code as i32, crc: 0 }
+                });
+                answer.encode(&mut frame.head);
+                reply.count += 1;
+            }
+            if self.work.has_checksum {
+                reply.flags |= FLAG_CHECKSUM;
+            }
+            if asked.peek().is_some() {
+                reply.flags |= FLAG_MORE;
+            }
+            reply.length = (frame.head.len() - HEADER_LENGTH + frame.payload.len()) as u64;
+            frame.head[..HEADER_LENGTH].copy_from_slice(&reply.encode());
+            self.session.writer.lock().push(frame);
+            // At once, so that the peer receives while the next part is made.
+            self.session.send()?;
         }
-        reply.length = (frame.head.len() - HEADER_LENGTH + frame.payload.len()) as u64;
-        frame.head[..HEADER_LENGTH].copy_from_slice(&reply.encode());
-        self.session.writer.lock().push(frame);
-        // At once, so that the peer receives while the next answer is made.
-        self.session.send()
+        Ok(())
     }
 
     fn read_one(

@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::fail;
 use crate::sys::memory::{IoVec, Mem};
 use crate::sys::net::{self, Blocking};
+use crate::sys::spin::Spinner;
 use crate::transport::ZEROS;
 pub use crate::transport::{Gate, Payload};
 
@@ -101,6 +102,8 @@ pub struct Receiver {
     received: Option<usize>,
     vectors: Vec<IoVec<'static>>,
     sink: Vec<u8>,
+    /// Of the thread that waits for answers here.
+    pub spinner: Spinner,
 }
 
 /// Room for a header, the entries of a full frame, and small payloads.
@@ -133,6 +136,7 @@ impl Default for Receiver {
             received: None,
             vectors: Vec::with_capacity(64),
             sink: Vec::new(),
+            spinner: Spinner::default(),
         }
     }
 }

@@ -23,6 +23,9 @@ pub const MAX_GREETING: u64 = 64 << 10;
 pub const FLAG_TAGGED: u16 = 1;
 /// Entries carry checksums.
 pub const FLAG_CHECKSUM: u16 = 2;
+/// A WRITE after which another one or a FLUSH follows at once: its acknowledgement may wait. A DATA that answers the first
+/// slices of its READ; another one follows.
+pub const FLAG_MORE: u16 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -34,6 +37,7 @@ pub enum Method {
     Describe = 5,
     Notify = 6,
     Ping = 7,
+    Flush = 8,
     Write = 16,
     Read = 17,
     Ack = 18,
@@ -43,17 +47,13 @@ pub enum Method {
 impl Method {
     fn from_raw(raw: u8) -> Option<Method> {
         use Method::*;
-        [Hello, HelloAck, Auth, Reply, Describe, Notify, Ping, Write, Read, Ack, Data]
+        [Hello, HelloAck, Auth, Reply, Describe, Notify, Ping, Flush, Write, Read, Ack, Data]
             .into_iter()
             .find(|method| *method as u8 == raw)
     }
 
     pub fn is_data(self) -> bool {
         self as u8 >= Method::Write as u8
-    }
-
-    pub fn is_greeting(self) -> bool {
-        matches!(self, Method::Hello | Method::HelloAck | Method::Auth)
     }
 
     /// Bytes of one entry.
@@ -139,7 +139,11 @@ impl Header {
             }
             return Ok(());
         }
-        let limit = if self.method.is_greeting() { MAX_GREETING } else { MAX_CONTROL };
+        let limit = match self.method {
+            Method::Hello | Method::HelloAck | Method::Auth => MAX_GREETING,
+            Method::Flush => 0,
+            _ => MAX_CONTROL,
+        };
         if self.length > limit {
             bail!(
                 Rejected,
