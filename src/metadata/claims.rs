@@ -61,9 +61,10 @@ impl Claims {
         if keys.len() >= CLAIMS_MAX && !keys.contains(key) {
             bail!(Exhausted, "this handle has claimed {CLAIMS_MAX} keys, which is as many as it may");
         }
-        self.start()?;
         let is_ours = take()?;
         if is_ours {
+            // Without the thread it runs out by itself.
+            self.start()?;
             keys.insert(key.to_owned());
         }
         Ok(is_ours)
