@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_client::{
     Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error as EtcdError, GetOptions,
@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use super::claims::{Claims, Keeper, owner};
 use super::runtime::Runtime;
 use super::{
-    ANSWER_WITHIN, CONNECT_WITHIN, LIST_MAX, MetadataBackend, RESERVED, VALUE_MAX, check, check_reserved,
+    ANSWER_WITHIN, CONNECT_WITHIN, LIST_MAX, LIST_WITHIN, MetadataBackend, RESERVED, VALUE_MAX, check,
+    check_reserved,
 };
 use crate::config::url::Url;
 use crate::error::{Code, Error, Result};
@@ -116,6 +117,7 @@ impl MetadataBackend for Etcd {
         let end = end_of(&start);
         let mut from = if start.is_empty() { vec![0] } else { start };
         let mut keys = Vec::new();
+        let deadline = Instant::now() + LIST_WITHIN;
         loop {
             let options = GetOptions::new().with_range(end.clone()).with_keys_only().with_limit(LIST_STEP);
             let first = from.clone();
@@ -136,6 +138,9 @@ impl MetadataBackend for Etcd {
             }
             if !response.more() {
                 return Ok(keys);
+            }
+            if Instant::now() > deadline {
+                bail!(Timeout, "listing {}: it took longer than {LIST_WITHIN:?}", server.shown);
             }
         }
     }

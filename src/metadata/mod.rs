@@ -35,6 +35,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a whole request may take, the connection included.
 #[cfg(feature = "tls")]
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a list may take, which is made by several requests.
+#[cfg(any(feature = "etcd", feature = "redis"))]
+const LIST_WITHIN: Duration = Duration::from_secs(60);
 /// Most keys that a list may have.
 #[cfg(feature = "tls")]
 const LIST_MAX: usize = 1_000_000;

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 
 use super::claims::{Claims, Keeper, owner};
 use super::resp::{Reply, read_reply, write_command};
-use super::{ANSWER_WITHIN, CONNECT_WITHIN, LIST_MAX, MetadataBackend, VALUE_MAX, check, check_reserved};
+use super::{
+    ANSWER_WITHIN, CONNECT_WITHIN, LIST_MAX, LIST_WITHIN, MetadataBackend, VALUE_MAX, check, check_reserved,
+};
 use crate::config::url::Url;
 use crate::error::{Code, Error, Result};
 use crate::sys::stream::Stream;
@@ -103,6 +105,7 @@ impl MetadataBackend for Redis {
     fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let server = &self.server;
         let pattern = pattern_of(prefix);
+        let deadline = Instant::now() + LIST_WITHIN;
         let mut found = BTreeSet::new();
         let mut cursor = b"0".to_vec();
         loop {
@@ -123,6 +126,9 @@ impl MetadataBackend for Redis {
             }
             if next == b"0" {
                 return Ok(found.into_iter().collect());
+            }
+            if Instant::now() > deadline {
+                bail!(Timeout, "listing {}: it took longer than {LIST_WITHIN:?}", server.shown);
             }
             cursor = next;
         }

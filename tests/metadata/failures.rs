@@ -252,6 +252,22 @@ fn an_answer_without_end_is_cut_off() {
 }
 
 #[test]
+fn more_keys_than_fit_on_one_page_are_all_listed() {
+    for (_server, url) in lasting_servers() {
+        let backend = open_when_ready(&url);
+        let keys: Vec<String> = (0..2500).map(|number| format!("many/{number:04}")).collect();
+        std::thread::scope(|scope| {
+            for part in keys.chunks(250) {
+                let backend = &backend;
+                scope.spawn(move || part.iter().for_each(|key| backend.set(key, b"x").expect("set")));
+            }
+        });
+        backend.set("manx", b"x").expect("set");
+        assert_eq!(backend.list("many/").expect("list"), keys, "{url}");
+    }
+}
+
+#[test]
 fn a_page_that_is_no_metadata_server_is_told_from_one() {
     let answers = [
         ("404 Not Found", Code::NotFound),

@@ -89,23 +89,32 @@ async fn look_after(keeping: Arc<Keeping>, lasting: Option<Duration>) {
         tokio::time::sleep(lasting.map_or(SWEEP_EVERY, |lasting| lasting / 5)).await;
         let lapsed = keeping.lock().await.lapsed(lasting.unwrap_or_default(), Instant::now());
         let Some(lasting) = lasting else { continue };
-        for key in lapsed {
-            remove(&keeping, &key, None, "its owner no longer renews its claim").await;
+        for (key, value) in lapsed {
+            remove(&keeping, &key, &value, "its owner no longer renews its claim").await;
         }
         let signs = signs_of_life(addresses(&keeping).await).await;
         for dead in watch.judge(signs, lasting, Instant::now()) {
             let why = format!("nobody has answered at its address for {} s", lasting.as_secs());
-            if remove(&keeping, &dead.key, Some(&dead.value), &why).await
-                && let Some(segment) = expiry::segment_of(&dead.key)
+            let segment = segment_of(&keeping, &dead.key).await;
+            if remove(&keeping, &dead.key, &dead.value, &why).await
+                && let Some(Published { key, value }) = segment
             {
-                remove(&keeping, &segment, None, &why).await;
+                remove(&keeping, &key, &value, &why).await;
             }
         }
     }
 }
 
-async fn remove(keeping: &Keeping, key: &str, only: Option<&[u8]>, why: &str) -> bool {
-    match keeping.remove(key, None, only).await {
+/// What else an engine has published.
+async fn segment_of(keeping: &Keeping, address: &str) -> Option<Published> {
+    let key = expiry::segment_of(address)?;
+    let value = keeping.lock().await.get(&key)?.to_vec();
+    Some(Published { key, value })
+}
+
+/// Removes a value, unless its owner has replaced it meanwhile.
+async fn remove(keeping: &Keeping, key: &str, value: &[u8], why: &str) -> bool {
+    match keeping.remove(key, None, Some(value)).await {
         Ok(false) => false,
         Ok(true) => {
             say!("{key} is removed: {why}");

@@ -121,14 +121,17 @@ impl Store {
         self.forget(key)
     }
 
-    /// Claims that ran out so long ago: they are forgotten, and their keys returned.
-    pub fn lapsed(&mut self, since: Duration, now: Instant) -> Vec<String> {
-        let is_over = |held: &Held| now.saturating_duration_since(held.until) > since;
-        let over: Vec<String> =
-            self.claims.iter().filter(|(_, held)| is_over(held)).map(|(key, _)| key.clone()).collect();
-        for key in &over {
-            self.claims.remove(key);
-        }
+    /// Claims that ran out so long ago: they are forgotten, and their keys returned with what is stored there.
+    pub fn lapsed(&mut self, since: Duration, now: Instant) -> Vec<(String, Vec<u8>)> {
+        let values = &self.values;
+        let mut over = Vec::new();
+        self.claims.retain(|key, held| {
+            let is_over = now.saturating_duration_since(held.until) > since;
+            if is_over && let Some(value) = values.get(key) {
+                over.push((key.clone(), value.clone()));
+            }
+            !is_over
+        });
         over
     }
 
@@ -219,7 +222,7 @@ mod tests {
         let (mut store, now) = (Store::new(LIMITS), Instant::now());
         put(&mut store, "k", b"1", Some(claim("a")), now);
         assert!(store.lapsed(SECOND, now + 2 * SECOND).is_empty());
-        assert_eq!(store.lapsed(SECOND, now + 3 * SECOND), ["k"]);
+        assert_eq!(store.lapsed(SECOND, now + 3 * SECOND), [("k".to_owned(), b"1".to_vec())]);
         assert!(store.lapsed(SECOND, now + 9 * SECOND).is_empty());
     }
 }
