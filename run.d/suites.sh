@@ -18,7 +18,7 @@ usage: ./run test [LABEL...]
   cpp       tests/cpp: the C++ wrapper, with gcc and clang
   cffi      tests/cffi: the header through Python
   go        bindings/go: go vet and go test -race
-  consumer  tests/consumer: find_package, pkg-config, add_subdirectory, plain -lmooncake
+  consumer  tests/consumer: find_package, pkg-config, add_subdirectory, plain -lmooncake, as Mooncake is found
   abi       tests/abi: exported symbols, SONAME, what the library needs, its size
   docs      tests/docs: examples in the documentation compile
   examples  examples: each program in C, C++ and Go runs
@@ -53,6 +53,7 @@ tools_of() {
   case $1 in
     api | flow | leak | compat | tsan | cpp) echo clang ;;
     cffi) echo cffi ;;
+    consumer) echo meson ;;
     go | examples) echo go ;;
     metadata) echo etcd etcdctl redis-server venv ;;
     fault | demo) echo ip nft unshare ;;

@@ -13,6 +13,7 @@ package_of() {
     nft) echo nftables ;;
     unshare) echo util-linux ;;
     cffi) echo python3 python3-cffi ;;
+    meson) echo meson ninja-build ;;
     venv) echo python3 python3-venv ;;
     protoc) echo protobuf-compiler libprotobuf-dev ;;
     etcd) echo etcd-server ;;

@@ -41,19 +41,25 @@ impl Registrations {
         for (index, (address, length)) in wanted.iter().enumerate() {
             check(*address, *length).context(format_args!("range {index}"))?;
         }
-        let mut ranges = self.ranges.lock();
-        let missing: Vec<(usize, usize)> =
-            wanted.iter().filter(|range| !covers(&ranges, range, permissions)).copied().collect();
+        let missing: Vec<(usize, usize)> = {
+            let ranges = self.ranges.lock();
+            wanted.iter().filter(|range| !covers(&ranges, range, permissions)).copied().collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Not under the lock: it may be published in a metadata service. A range that two threads register at once is
+        // registered twice, and ended by one call all the same.
         let results = engine.register_memory_batch(&missing, &options);
         let (made, failed): (Vec<_>, Vec<_>) =
             missing.into_iter().zip(results).partition(|(_, result)| result.is_ok());
         if let Some((_, Err(error))) = failed.into_iter().next() {
-            drop(ranges);
             for region in made.into_iter().filter_map(|(_, result)| result.ok()) {
                 engine.unregister_memory(region, true)?;
             }
             return Err(error);
         }
+        let mut ranges = self.ranges.lock();
         for ((address, length), region) in made {
             let range = ranges.entry(address).or_default();
             range.length = range.length.max(length);

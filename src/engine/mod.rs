@@ -30,7 +30,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::bail;
 use crate::config::Config;
-use crate::error::{Context, Result};
+use crate::error::{Code, Context, Result};
 use crate::id::Slab;
 use crate::metadata::{self, MetadataBackend};
 use crate::segment::descriptor::{EngineId, SegmentRecord, to_blob};
@@ -196,12 +196,24 @@ impl Engine {
         }
         if let Some(backend) = &self.backend {
             let record = SegmentRecord::of(&self.memory, self.id, &self.config.name, addresses, Some(&[]))?;
-            backend
-                .create(&format!("engine/{}", self.config.name), &to_blob(&record))
+            self.claim_name(backend, &to_blob(&record))
                 .context(format_args!("publishing engine {:?}", self.config.name))?;
             self.publish_mooncake(backend)?;
         }
         Ok(())
+    }
+
+    /// Among Mooncake's engines a name belongs to whoever took it last: one that was killed comes back at once, before its
+    /// claim has run out.
+    fn claim_name(&self, backend: &Arc<dyn MetadataBackend>, record: &[u8]) -> Result<()> {
+        let key = format!("engine/{}", self.config.name);
+        match backend.create(&key, record) {
+            Err(error) if error.code == Code::AlreadyExists && self.mooncake_name().is_some() => {
+                tracing::warn!("taking the name {:?} over: {error}", self.config.name);
+                backend.set(&key, record)
+            }
+            other => other,
+        }
     }
 
     /// Ends the engine: on return no registered buffer is touched on its behalf.

@@ -3,6 +3,10 @@
  * without the cache when a read failed. The store asks for "rdma"; TCP carries it where MC_FORCE_TCP is set. */
 #include "process.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #define CHUNKS 16
 #define CHUNK 65536
 
@@ -82,6 +86,63 @@ static void a_shard_is_read(const char *protocol) {
   destroyTransferEngine(engine);
 }
 
+/* A port that was free a moment ago. */
+static int free_port(void) {
+  struct sockaddr_in address;
+  socklen_t length = sizeof address;
+  int file = socket(AF_INET, SOCK_STREAM, 0);
+  memset(&address, 0, sizeof address);
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(bind(file, (struct sockaddr *)&address, sizeof address) == 0);
+  CHECK(getsockname(file, (struct sockaddr *)&address, &length) == 0);
+  close(file);
+  return ntohs(address.sin_port);
+}
+
+static int answers(int port) {
+  struct sockaddr_in address;
+  int file = socket(AF_INET, SOCK_STREAM, 0), connected;
+  memset(&address, 0, sizeof address);
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons((uint16_t)port);
+  connected = connect(file, (struct sockaddr *)&address, sizeof address) == 0;
+  close(file);
+  return connected;
+}
+
+/* The store's own service: etcd, named as it names it, by host and port alone. */
+static void with_etcd(const char *folder) {
+  char client[64], peer[64], cluster[80], data[128], name[64];
+  int port = free_port(), status = 0;
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  snprintf(client, sizeof client, "http://127.0.0.1:%d", port);
+  snprintf(peer, sizeof peer, "http://127.0.0.1:%d", pid == 0 ? free_port() : 0);
+  snprintf(cluster, sizeof cluster, "default=%s", peer);
+  snprintf(data, sizeof data, "%s/etcd", folder);
+  if (pid == 0) {
+    if (freopen("/dev/null", "w", stderr) == NULL) _exit(126);
+    execlp("etcd", "etcd", "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client,
+           "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster, (char *)NULL);
+    _exit(127);
+  }
+  while (!answers(port)) {
+    if (waitpid(pid, &status, WNOHANG) == pid) {
+      printf("  without etcd: it is not installed\n");
+      return;
+    }
+    pause_ms(10);
+  }
+  snprintf(name, sizeof name, "127.0.0.1:%d", port);
+  setenv("MOONCAKE_TEST_METADATA", name, 1);
+  a_shard_is_read("tcp");
+  unsetenv("MOONCAKE_TEST_METADATA");
+  kill(pid, SIGTERM);
+  waitpid(pid, NULL, 0);
+}
+
 int main(int count, char **arguments) {
   char folder[] = "/tmp/mooncake-compat-XXXXXX";
   char command[64];
@@ -90,6 +151,7 @@ int main(int count, char **arguments) {
   CHECK(mkdtemp(folder) != NULL);
   setenv("GO_P2P_STORE", folder, 1);
   a_shard_is_read("tcp");
+  with_etcd(folder);
   setenv("MC_FORCE_TCP", "1", 1);
   a_shard_is_read("rdma");
   snprintf(command, sizeof command, "rm -r %s", folder);
