@@ -16,6 +16,7 @@ pub mod peer;
 pub mod plan;
 mod process;
 mod progress;
+mod request;
 mod routes;
 pub mod segment;
 mod segments;

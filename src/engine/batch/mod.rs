@@ -1,5 +1,7 @@
 //! A batch: its requests cut into slices, how far each is, and who waits for it.
 
+mod owner;
+
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,97 +12,13 @@ use super::Engine;
 use super::cq::{Completion, Cq, Kind};
 use super::few::Few;
 use super::group::Group;
+pub use super::request::*;
 use super::segment::Segment;
 use crate::bail;
 use crate::error::{Code, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::{clock, futex};
-use crate::transport::{Opcode, Outcome, Owner, Priority, Run, Slice};
-
-/// Longest notification.
-pub const NOTIFY_MAX_LENGTH: usize = 1 << 20;
-/// Longest tag of a notification.
-pub const TAG_MAX_LENGTH: usize = 255;
-
-/// One transfer, as callers ask for it.
-#[derive(Debug)]
-pub struct Request {
-    pub opcode: Opcode,
-    pub segment: u64,
-    pub remote: u64,
-    pub length: u64,
-    pub local: Local,
-    pub user_data: u64,
-}
-
-/// Where local memory is: at one address, or in pieces that follow each other remotely.
-#[derive(Debug)]
-pub enum Local {
-    Contiguous(usize),
-    Scattered(Vec<(usize, usize)>),
-}
-
-/// A message for a peer.
-#[derive(Clone, Debug)]
-pub struct Notification {
-    pub tag: String,
-    pub data: Vec<u8>,
-    pub segment: u64,
-}
-
-impl Notification {
-    pub fn new(tag: &str, data: &[u8], segment: u64) -> Result<Notification> {
-        if tag.len() > TAG_MAX_LENGTH {
-            bail!(InvalidArgument, "the tag has {} bytes, at most {TAG_MAX_LENGTH} are allowed", tag.len());
-        }
-        if data.len() > NOTIFY_MAX_LENGTH {
-            bail!(
-                InvalidArgument,
-                "the notification has {} bytes, at most {NOTIFY_MAX_LENGTH} are allowed",
-                data.len()
-            );
-        }
-        Ok(Notification { tag: tag.to_owned(), data: data.to_vec(), segment })
-    }
-}
-
-/// How to run a batch.
-#[derive(Debug)]
-pub struct BatchOptions {
-    pub priority: Priority,
-    pub complete_once: bool,
-    pub deadline: Option<Duration>,
-    pub cq: u64,
-    pub user_data: u64,
-    pub notify: Option<Notification>,
-    /// Batches that share one notification: it is sent after the last of them, not after this one.
-    pub group: Option<Arc<Group>>,
-}
-
-impl Default for BatchOptions {
-    fn default() -> Self {
-        BatchOptions {
-            priority: Priority::Normal,
-            complete_once: false,
-            deadline: None,
-            cq: 0,
-            user_data: 0,
-            notify: None,
-            group: None,
-        }
-    }
-}
-
-/// How far a batch is. `status` is the first failure.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchInfo {
-    pub status: Option<Code>,
-    pub is_done: bool,
-    pub request_count: u64,
-    pub completed_count: u64,
-    pub failed_count: u64,
-    pub completed_bytes: u64,
-}
+use crate::transport::{Owner, Priority, Run, Slice};
 
 /// One request under way.
 pub struct Task {
@@ -552,154 +470,5 @@ impl Drop for Batch {
         if !self.is_prepared && self.phase.load(Ordering::Acquire) == IDLE {
             self.release_holds();
         }
-    }
-}
-
-impl Owner for Batch {
-    fn slices(&self) -> &[Slice] {
-        &self.slices
-    }
-
-    fn begin_touch(&self, epoch: u32) -> bool {
-        self.touching.fetch_add(1, Ordering::SeqCst);
-        if self.stop.load(Ordering::SeqCst) != 0
-            || self.epoch.load(Ordering::SeqCst) != epoch
-            || self.is_done()
-        {
-            self.touching.fetch_sub(1, Ordering::SeqCst);
-            return false;
-        }
-        true
-    }
-
-    fn end_touch(&self) {
-        self.touching.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn complete(&self, epoch: u32, index: u32, outcome: Outcome, detail: &dyn Fn() -> String) {
-        let slice = &self.slices[index as usize];
-        if matches!(outcome, Outcome::Reroute | Outcome::Failed(Code::AddressNotRegistered))
-            && self.reroute(epoch, index, outcome)
-        {
-            return;
-        }
-        if slice
-            .state
-            .compare_exchange(epoch << 1, epoch << 1 | 1, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
-            return;
-        }
-        let task = &self.tasks[slice.task as usize];
-        let failure = match outcome {
-            Outcome::Done => None,
-            Outcome::Failed(code) => Some(code),
-            Outcome::Reroute => Some(Code::Unreachable),
-        };
-        if let Some(code) = failure {
-            // A stopped batch says why it was stopped, unless the peer's memory is in doubt.
-            let code = match Code::from_raw(self.stop.load(Ordering::Acquire)) {
-                Some(reason) if code != Code::Unreachable => reason,
-                _ => code,
-            };
-            let _ = task.status.compare_exchange(0, code as i32, Ordering::AcqRel, Ordering::Acquire);
-            self.keep_detail(code, detail);
-        }
-        if task.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.end_task(slice.task as usize);
-        }
-    }
-
-    fn complete_exclusive(&self, epoch: u32, first: u32, count: u32) {
-        if count as usize == self.slices.len() && !self.slices.iter().any(|slice| slice.is_done(epoch)) {
-            return self.complete_all(epoch);
-        }
-        let (mut ended, mut bytes) = (0, 0);
-        for slice in &self.slices[first as usize..(first + count) as usize] {
-            if slice.is_done(epoch) {
-                continue;
-            }
-            slice.state.store(epoch << 1 | 1, Ordering::Release);
-            let (index, task) = (slice.task as usize, &self.tasks[slice.task as usize]);
-            if task.slice_count > 1 {
-                if task.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.end_task(index);
-                }
-                continue;
-            }
-            task.is_done.store(true, Ordering::Release);
-            if let (Some(cq), false) = (&self.cq, self.complete_once) {
-                cq.deliver_promised(self.completion_of(index, task, None));
-            }
-            ended += 1;
-            bytes += task.length;
-        }
-        // One step for all: the counters are shared, and each step costs as much as a small copy.
-        if ended > 0 {
-            self.completed.fetch_add(u64::from(ended), Ordering::AcqRel);
-            self.completed_bytes.fetch_add(bytes, Ordering::AcqRel);
-            self.end_many(ended);
-        }
-    }
-
-    fn stopped(&self) -> Option<Code> {
-        Code::from_raw(self.stop.load(Ordering::Acquire))
-    }
-
-    fn priority(&self) -> Priority {
-        self.priority
-    }
-
-    fn deadline_ns(&self) -> u64 {
-        match self.deadline_ns.load(Ordering::Acquire) {
-            0 => self.look_at_the_clock(),
-            deadline => deadline,
-        }
-    }
-}
-
-/// Times that a slice is sent another way before its request fails.
-const MAX_REROUTES: u32 = 4;
-
-impl Batch {
-    /// Every slice is done, and only the calling thread says so: the counters need no step that others could disturb.
-    fn complete_all(&self, epoch: u32) {
-        for slice in &self.slices {
-            slice.state.store(epoch << 1 | 1, Ordering::Release);
-        }
-        for (index, task) in self.tasks.iter().enumerate() {
-            task.is_done.store(true, Ordering::Release);
-            if let (Some(cq), false) = (&self.cq, self.complete_once) {
-                cq.deliver_promised(self.completion_of(index, task, None));
-            }
-        }
-        self.completed.store(self.tasks.len() as u64, Ordering::Release);
-        self.completed_bytes.store(self.bytes, Ordering::Release);
-        self.end_many(self.tasks.len() as u32);
-    }
-
-    /// Sends a slice another way, or again with fresh knowledge of the peer's regions. False when there is none left.
-    fn reroute(&self, epoch: u32, index: u32, outcome: Outcome) -> bool {
-        let slice = &self.slices[index as usize];
-        if slice.is_done(epoch) || self.stopped().is_some() {
-            return false;
-        }
-        let Some(leg) = self.legs.iter().find(|leg| index >= leg.first && index - leg.first < leg.count)
-        else {
-            return false;
-        };
-        let limit = if outcome == Outcome::Reroute { MAX_REROUTES } else { 1 };
-        if slice.retries.load(Ordering::Relaxed) >= limit {
-            return false;
-        }
-        let me = match self.me.get() {
-            Some(me) => me.upgrade(),
-            // Still being posted: nobody was told its id.
-            None => self.engine().and_then(|engine| engine.batch(self.id.load(Ordering::Relaxed)).ok()),
-        };
-        let Some(me) = me else { return false };
-        let run = Run { owner: me, epoch, first: index, count: 1 };
-        slice.retries.fetch_add(1, Ordering::Relaxed);
-        leg.segment.reroute(run, outcome)
     }
 }
