@@ -304,3 +304,24 @@ fn a_prepared_batch_runs_again_and_again() {
         }
     }
 }
+
+#[test]
+fn a_long_copy_leaves_a_worker_time_for_its_other_work() {
+    const LENGTH: usize = 8 << 20;
+    let given = Given { transports: Some("local".into()), worker_threads: 1, ..Default::default() };
+    let pair = pair_of(engine_with(given), engine("local"), LENGTH);
+    // The only worker finds both in its queue: the copy, and what came after it.
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    pair.ours.reactor.run(0, Box::new(move || gate.recv().expect("the gate opens")));
+    let requests: Vec<_> = (0..8).map(|_| Ok(pair.request(Opcode::Write, 0, LENGTH))).collect();
+    let batch = pair.ours.submit(requests.into_iter(), BatchOptions::default()).expect("submit");
+    let counts = pair.ours.metrics.clone();
+    let moved = move || counts.snapshot().local.written_bytes;
+    pair.ours.reactor.run(0, Box::new(move || tell.send(moved()).expect("somebody listens")));
+    open.send(()).expect("the worker waits");
+    let moved = told.recv_timeout(Duration::from_secs(20)).expect("its other work");
+    assert!(moved < 8 * LENGTH as u64, "the worker did nothing else until all {moved} bytes were copied");
+    assert!(pair.ours.wait(batch, PATIENCE).expect("wait").is_done);
+    assert!(pair.local == pair.remote);
+}

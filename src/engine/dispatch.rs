@@ -102,8 +102,7 @@ impl Copies {
 
     fn wake(&self, engine: &Arc<Engine>) {
         for worker in 0..engine.reactor.worker_count() {
-            let engine = engine.clone();
-            engine.clone().reactor.run(worker, Box::new(move || while engine.copies.help() {}));
+            take_turn(engine.clone(), worker);
         }
     }
 
@@ -113,6 +112,17 @@ impl Copies {
         path.submit(run);
         true
     }
+}
+
+/// Has a worker do one piece, and another one as long as something waits: in between it does its other work.
+fn take_turn(engine: Arc<Engine>, worker: usize) {
+    let reactor = engine.reactor.clone();
+    let job = move || {
+        if engine.copies.help() && !engine.copies.waiting.lock().is_empty() {
+            take_turn(engine, worker);
+        }
+    };
+    reactor.run(worker, Box::new(job));
 }
 
 fn bytes_of(run: &Run) -> usize {
