@@ -289,15 +289,19 @@ pub extern "C" fn freeBatchID(engine: *mut c_void, batch_id: u64) -> c_int {
 /// mc_notify_receive(), all at once
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getNotifsFromEngine(engine: *mut c_void, size: *mut c_int) -> *mut notify_msg {
-    or_else("getNotifsFromEngine", std::ptr::null_mut(), || {
+    let mut array = std::ptr::null_mut();
+    // Called in a loop, also on an engine that is none.
+    or_positive_quietly(|| {
         // SAFETY: writable or NULL, by the header.
         let size = unsafe { output(size, "size")? };
         // Callers that ignore the result walk over this many.
         *size = 0;
         let taken = session_of(engine)?.take_notifications()?;
         *size = c_int::try_from(taken.len()).map_err(|_| fail!(Internal, "too many notifications"))?;
-        Ok(notifications::hand_out(taken))
-    })
+        array = notifications::hand_out(taken);
+        Ok(())
+    });
+    array
 }
 
 #[unsafe(no_mangle)]
