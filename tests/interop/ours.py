@@ -104,6 +104,12 @@ class Engine:
         check(lib.mc_segment_get_info(self.raw, segment, info))
         return info.region_count
 
+    def kind(self, segment):
+        """How a peer is met: engines of Mooncake have no lanes before the first transfer, and no short paths."""
+        info = sized("mc_segment_info_t")
+        check(lib.mc_segment_get_info(self.raw, segment, info))
+        return ffi.string(info.path).decode()
+
     def submit(self, segment, opcode, pieces, deadline_ms=0):
         """Starts a batch of (local address, remote address, length)."""
         requests = ffi.new("mc_request_t[]", len(pieces))

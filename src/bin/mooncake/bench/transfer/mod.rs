@@ -1,5 +1,6 @@
 //! `mooncake bench transfer`: the matrix of cases, each measured in turns with its floors.
 
+mod compat;
 mod figures;
 pub mod options;
 mod progress;
@@ -23,6 +24,12 @@ pub use figures::median;
 const QUIET_LOAD: f64 = 0.5;
 
 pub fn run(args: TransferArgs) -> Result<(), String> {
+    match &args.initiator {
+        _ if !args.compat => {}
+        Some(address) => return compat::initiator(&args, address),
+        None if args.target => return compat::target(&args),
+        None => return Err("--compat needs --target or --initiator: the other end is Mooncake's".to_owned()),
+    }
     if args.target {
         return target::run(&args.bind, args.port, args.once);
     }

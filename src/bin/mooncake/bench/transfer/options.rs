@@ -27,6 +27,10 @@ pub struct TransferArgs {
     /// Port of the target's control connection; 0: one that the kernel gives.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
+    /// The other end is an engine of Mooncake: as the target a buffer is offered to it, as the initiator HOST:PORT is the
+    /// name of its segment. One JSON object per line.
+    #[arg(long)]
+    pub compat: bool,
     /// End the target when its first initiator has left.
     #[arg(long, hide = true, requires = "target")]
     pub once: bool,
