@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # In the order in which they run: what fails most cheaply comes first.
-LABELS=(rust metadata api flow leak compat tsan cpp cffi go consumer abi docs examples demo fault fuzz)
+LABELS=(rust metadata api flow leak compat tsan cpp cffi go consumer abi docs examples demo fault interop fuzz)
 
 suites_help() {
   cat <<EOF
@@ -24,6 +24,7 @@ usage: ./run test [LABEL...]
   examples  examples: each program in C, C++ and Go runs
   demo      tests/demo: the demo ends well, and says so
   fault     tests/fault: peers that die, stop and come back; cut cables
+  interop   tests/interop: with Mooncake's own engines, an old and a new one, which come by pip
   fuzz      fuzz: decoders against random bytes
 
 The last line counts: N passed, N failed, N skipped. Logs: $LOGS
@@ -54,6 +55,7 @@ tools_of() {
     api | flow | leak | compat | tsan | cpp) echo clang ;;
     cffi) echo cffi ;;
     consumer) echo meson ;;
+    interop) echo cffi venv wheel-libraries etcd ;;
     go | examples) echo go ;;
     metadata) echo etcd etcdctl redis-server venv ;;
     fault | demo) echo ip nft unshare ;;
@@ -307,6 +309,22 @@ suite_examples() {
 
 suite_demo() { with_examples demo || return 0; suite_scripts demo 600 '*.sh'; }
 suite_fault() { with_examples fault || return 0; suite_scripts fault 600 '*.sh'; }
+
+# An old release speaks the first version of the data protocol, without acknowledgements.
+OLD_WHEEL=0.3.10
+
+suite_interop() {
+  local file python new old
+  python=$(cffi_python)
+  [[ -n $python ]] || { skip_without interop python3-cffi; return 0; }
+  new=$(wheel "$WHEEL") old=$(wheel "$OLD_WHEEL")
+  [[ -n $new && -n $old ]] || { skip_without interop "Mooncake's wheels"; return 0; }
+  with_release interop || return 0
+  for file in $(programs tests/interop "[a-z]*_with_theirs.py"); do
+    MOONCAKE=$PREFIX/bin/mooncake WHEEL_NEW=$new WHEEL_OLD=$old \
+      check "interop $(basename "$file" .py)" 300 "$python" "$file"
+  done
+}
 
 suite_fuzz() {
   [[ -e fuzz/run.sh ]] || return 0

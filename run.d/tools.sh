@@ -15,6 +15,7 @@ package_of() {
     cffi) echo python3 python3-cffi ;;
     meson) echo meson ninja-build ;;
     venv) echo python3 python3-venv ;;
+    wheel-libraries) echo libibverbs1 librdmacm1 libnuma1 libcurl4 liburing2 ;;
     protoc) echo protobuf-compiler libprotobuf-dev ;;
     etcd) echo etcd-server ;;
     etcdctl) echo etcd-client ;;
@@ -33,6 +34,7 @@ has() {
   case $1 in
     cffi) [[ -n $(cffi_python) ]] ;;
     venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
+    wheel-libraries) has_libraries libibverbs librdmacm libnuma libcurl liburing ;;
     go) command -v go >/dev/null && go_is_recent ;;
     clang) command -v clang >/dev/null && clang_sanitizes ;;
     cmake) command -v cmake >/dev/null && command -v make >/dev/null ;;
@@ -40,6 +42,14 @@ has() {
     redis-server | ip | nft) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
+}
+
+# What Mooncake's wheel takes from the host.
+has_libraries() {
+  local name
+  for name in "$@"; do
+    PATH=$PATH:/usr/sbin:/sbin ldconfig -p | grep -q "$name\.so" || return 1
+  done
 }
 
 # It is of no use without the files that every .proto may import, which are a package of their own.

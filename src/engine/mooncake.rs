@@ -56,7 +56,9 @@ impl Mooncake {
 
     /// Listens for data beside the port for everything else.
     pub fn listen(&self, config: &Config, bound: SocketAddr) -> Result<()> {
-        let target = Target::start(self.hub.clone(), bound.ip(), config.port..=config.port_last)?;
+        // The one port that is given is taken by then.
+        let ports = if config.port == config.port_last { 0..=0 } else { config.port..=config.port_last };
+        let target = Target::start(self.hub.clone(), bound.ip(), ports)?;
         // Listens once, when the engine is made.
         let _ = self.target.set(target);
         Ok(())

@@ -142,7 +142,7 @@ class Engine:
         return ffi.string(info.tag).decode(), bytes(ffi.buffer(buffer, info.length))
 
     def probe(self, segment, timeout_ms=5000):
-        info = sized("mc_probe_info_t")
+        info = sized("mc_probe_t")
         check(lib.mc_segment_probe(self.raw, segment, timeout_ms, info))
         return info.is_alive
 

@@ -1,7 +1,9 @@
 """An engine of Mooncake's, driven by commands: each line in is a JSON list, each line out its result. Run by the Python
 that has the wheel; theirs() starts one from a test."""
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,7 +20,6 @@ class Theirs:
     """The engine in its own process."""
 
     def __init__(self, python, metadata="P2PHANDSHAKE", name="127.0.0.1", log=None, env=None):
-        import os
         self.process = subprocess.Popen(
             [python, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=log or subprocess.DEVNULL, text=True, env=dict(os.environ, **(env or {})))
@@ -66,9 +67,8 @@ class Commands:
         return self.engine.get_rpc_port()
 
     def memory(self, length):
-        import numpy
-        buffer = numpy.zeros(length, dtype=numpy.uint8)
-        address = buffer.ctypes.data
+        buffer = ctypes.create_string_buffer(length)
+        address = ctypes.addressof(buffer)
         assert self.engine.register_memory(address, length) == 0, "register_memory"
         self.buffers[address] = buffer
         return address
@@ -77,12 +77,10 @@ class Commands:
         return self.engine.unregister_memory(address)
 
     def fill(self, address, seed, length, offset=0):
-        import numpy
-        data = numpy.frombuffer(pattern(seed, length), dtype=numpy.uint8)
-        self.buffers[address][offset:offset + length] = data
+        ctypes.memmove(address + offset, pattern(seed, length), length)
 
     def holds(self, address, seed, length, offset=0):
-        return self.buffers[address][offset:offset + length].tobytes() == pattern(seed, length)
+        return ctypes.string_at(address + offset, length) == pattern(seed, length)
 
     def read(self, peer, local, remote, length):
         return self.engine.transfer_sync_read(peer, local, remote, length)

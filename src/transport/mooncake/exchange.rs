@@ -92,7 +92,11 @@ fn converse(socket: &TcpStream, kind: Kind, json: &str, patience: &Patience<'_>)
             }
             Ok(Some(0)) if at > 0 => bail!(ConnectionLost, "closed in the middle of its answer"),
             Ok(Some(0)) => bail!(VersionMismatch, "closed without an answer"),
-            Ok(Some(_)) if head.is_none() => head = frame::head(&bytes, |_| ANSWER_MAX)?,
+            Ok(Some(_)) if head.is_none() => {
+                // An engine of this library without `compat` refuses in its own words.
+                let read = frame::head(&bytes, |_| ANSWER_MAX);
+                head = read.map_err(|error| error.with_code(Code::VersionMismatch))?;
+            }
             Ok(Some(_)) => {}
             Err(error) => return Err(silent(error)),
         }

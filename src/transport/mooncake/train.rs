@@ -204,3 +204,92 @@ fn headers(bundles: &[Bundle], opcode: Opcode, has_status: bool) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::Code;
+    use crate::transport::{Outcome, Owner, Priority};
+
+    struct Slices(Vec<Slice>, #[allow(dead_code)] Vec<u8>);
+
+    impl Owner for Slices {
+        fn slices(&self) -> &[Slice] {
+            &self.0
+        }
+        fn begin_touch(&self, _: u32) -> bool {
+            true
+        }
+        fn end_touch(&self) {}
+        fn complete(&self, _: u32, _: u32, _: Outcome, _: &dyn Fn() -> String) {}
+        fn complete_exclusive(&self, _: u32, _: u32, _: u32) {}
+        fn stopped(&self) -> Option<Code> {
+            None
+        }
+        fn priority(&self) -> Priority {
+            Priority::Normal
+        }
+        fn deadline_ns(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    /// A train of slices of 100 bytes at these addresses, each in the buffer with that key.
+    fn train(opcode: Opcode, places: &[(u64, u64)], has_status: bool) -> Train {
+        let bytes = vec![7; 100 * places.len()];
+        let slice = |(index, (address, key)): (usize, &(u64, u64))| {
+            let slice = Slice::new(opcode, Mem::of(&bytes).part(index * 100, 100), *address, index as u32);
+            slice.key.store(*key, Ordering::Relaxed);
+            slice
+        };
+        let slices = places.iter().enumerate().map(slice).collect();
+        let count = places.len() as u32;
+        let owner = Arc::new(Slices(slices, bytes));
+        Train::of(vec![Run { owner, epoch: 0, first: 0, count }], has_status)
+    }
+
+    fn say(train: &Train, request: usize, status: Status) {
+        train.words[request].store(status.encode().to_le(), Ordering::Release);
+    }
+
+    #[test]
+    fn neighbours_in_one_buffer_are_one_request() {
+        let places = [(1000, 1), (1100, 1), (1200, 2), (1300, 2), (1500, 2)];
+        let train = train(Opcode::Write, &places, true);
+        assert_eq!(train.out.len(), 3 * HEADER_LENGTH + 500);
+        assert_eq!(train.answers.len(), 3 * STATUS_LENGTH);
+        assert_eq!(train.bytes, 500);
+    }
+
+    #[test]
+    fn a_write_of_the_first_version_is_confirmed_by_its_last_byte() {
+        let train = train(Opcode::Write, &[(1000, 1)], false);
+        assert_eq!((train.out.len(), train.answers.len()), (2 * HEADER_LENGTH + 100, 1));
+        let mut bytes = [0; HEADER_LENGTH];
+        bytes.copy_from_slice(&train._headers[HEADER_LENGTH..]);
+        let confirm = Header::decode(&bytes).expect("a header");
+        assert_eq!((confirm.address, confirm.size, confirm.opcode), (1099, 1, Opcode::Read));
+        assert_eq!(train.look(&mut Progress::default(), 1).expect("no words"), Some(Seen::Done(1)));
+    }
+
+    #[test]
+    fn answers_are_seen_as_far_as_they_came() {
+        let train = train(Opcode::Read, &[(1000, 1), (5000, 1), (9000, 1)], true);
+        let mut progress = Progress::default();
+        (0..2).for_each(|request| say(&train, request, Status::Done));
+        say(&train, 2, Status::Refused);
+        assert_eq!(train.look(&mut progress, 7).expect("nothing"), None);
+        assert_eq!(train.look(&mut progress, 107).expect("all but a byte"), None);
+        assert_eq!(train.look(&mut progress, 216).expect("two"), Some(Seen::Done(2)));
+        assert_eq!(train.look(&mut progress, 224).expect("a word"), Some(Seen::Refused(2, 3)));
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_an_error() {
+        let train = train(Opcode::Read, &[(1000, 1)], true);
+        train.words[0].store(u64::MAX, Ordering::Release);
+        assert!(train.look(&mut Progress::default(), 8).is_err());
+    }
+}

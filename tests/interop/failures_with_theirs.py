@@ -8,6 +8,7 @@ import threading
 import time
 
 import ours
+from services import MooncakesHttp
 from suite import case, main
 from theirs import Theirs
 
@@ -72,6 +73,8 @@ class Liar:
             there.close()
 
 
+# Without it the wheel tells the address of some interface.
+LOOPBACK = {"MC_TCP_BIND_ADDRESS": "127.0.0.1"}
 DONE = b"\0\0\0\0VTCM"
 
 
@@ -102,17 +105,17 @@ def a_peer_that_is_killed_in_the_middle_ends_the_transfer_with_its_name():
 
 @case
 def a_peer_that_restarts_under_its_name_is_found_again():
-    with Http() as http:
+    with MooncakesHttp(ours.wheel("new")) as http:
         engine = ours.Engine(metadata=http.url, name="ours-node")
         here = engine.memory(1 << 20)
-        peer = Theirs(ours.wheel("new"), http.url, name="127.0.0.1:22222")
+        peer = Theirs(ours.wheel("new"), http.url, name="their-node", env=LOOPBACK)
         there = peer("memory", 1 << 20)
         segment = engine.open(peer.name)
         engine.transfer(segment, ours.WRITE, [(here.address, there, 1 << 20)])
         peer.kill()
-        http.forget("rpc_meta")
+        http.forget(peer.name)
         assert ends(engine, segment, ours.READ, [(here.address, there, 4096)]) != "OK"
-        peer = Theirs(ours.wheel("new"), http.url, name="127.0.0.1:22222")
+        peer = Theirs(ours.wheel("new"), http.url, name="their-node", env=LOOPBACK)
         there = peer("memory", 1 << 20)
         peer("fill", there, 8, 1 << 20)
         until_ok(engine, segment, ours.READ, [(here.address, there, 1 << 20)])
@@ -123,8 +126,10 @@ def a_peer_that_restarts_under_its_name_is_found_again():
 
 @case
 def ours_restarts_and_theirs_finds_it_again():
-    with Http() as http:
-        peer = Theirs(ours.wheel("new"), http.url, name="127.0.0.1:22223")
+    # It keeps what it knew of a peer for ever, unless it is told not to.
+    env = dict(LOOPBACK, MC_DISABLE_METACACHE="1")
+    with MooncakesHttp(ours.wheel("new")) as http:
+        peer = Theirs(ours.wheel("new"), http.url, name="their-node", env=env)
         there = peer("memory", 4096)
         for life in range(2):
             engine = ours.Engine(metadata=http.url, name="ours-again")
@@ -214,59 +219,6 @@ def descriptors_that_cannot_be_true_are_refused_with_their_reason():
             assert error.name == status and reason in str(error), error
         liar.close()
     engine.close()
-
-
-class Http:
-    """A metadata service as Mooncake's: /metadata?key=K."""
-
-    def __init__(self):
-        import http.server
-        import urllib.parse
-        store = self.store = {}
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def reply(self, code, body=b""):
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def key(self):
-                return urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query).get("key", [""])[0]
-
-            def do_GET(self):
-                value = store.get(self.key())
-                self.reply(404, b"metadata not found") if value is None else self.reply(200, value)
-
-            def do_PUT(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if "rpc_meta" in self.key() and self.key() in store:
-                    return self.reply(400, b"Duplicate rpc_meta key not allowed")
-                store[self.key()] = body
-                self.reply(200, b"metadata updated")
-
-            def do_DELETE(self):
-                self.reply(404 if store.pop(self.key(), None) is None else 200)
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:%d/metadata" % self.server.server_address[1]
-
-    def forget(self, part):
-        for key in [key for key in self.store if part in key and "ours" not in key]:
-            del self.store[key]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 if __name__ == "__main__":
