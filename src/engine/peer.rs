@@ -141,9 +141,8 @@ impl Peer {
 
     /// None before the peer was met.
     fn routes(&self) -> Option<Arc<Routes>> {
-        match &*self.routes.read() {
-            Some(routes) => return Some(routes.clone()),
-            None => {}
+        if let Some(routes) = &*self.routes.read() {
+            return Some(routes.clone());
         }
         self.find_routes()
     }

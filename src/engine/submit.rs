@@ -193,7 +193,7 @@ impl Engine {
         if under_way + count > self.config.queue_limit as u64 {
             bail!(Exhausted, "{under_way} requests are under way, {count} more would pass queue_limit");
         }
-        let is_sample = self.metrics.batch_count.get() % SAMPLE_EVERY == 0;
+        let is_sample = self.metrics.batch_count.get().is_multiple_of(SAMPLE_EVERY);
         let epoch = batch.start(is_sample && self.config.metrics)?;
         if let Some(group) = &batch.group {
             group.join(batch.notify.clone());
