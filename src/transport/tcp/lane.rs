@@ -524,7 +524,7 @@ impl Lane {
 /// How long a thread that waits for an answer looks for it before it sleeps,
 const SPIN_NS: u64 = 50_000;
 /// unless more than this is under way: moving that takes longer than waking.
-const SPIN_BYTES: usize = 64 << 10;
+const SPIN_BYTES: usize = 256 << 10;
 /// Lists of runs that a lane keeps.
 const SPARE_RUNS: usize = 16;
 /// Threads that met on a lane leave it to the worker for this long.
