@@ -32,9 +32,10 @@ cmake_install() {
 
 install_release() { cmake_install release "$CARGO_TARGET_DIR" "$PREFIX"; }
 
-# install_sanitized address|thread: installs beside the release.
+# install_sanitized address|thread: installs beside the release; without the metadata clients, whose hundred crates are
+# not what is looked for.
 install_sanitized() {
-  cmake_install "$1" "$CACHE/$1" "$PREFIX-$1" -DMOONCAKE_SANITIZE="$1"
+  cmake_install "$1" "$CACHE/$1" "$PREFIX-$1" -DMOONCAKE_SANITIZE="$1" -DMOONCAKE_FEATURES=compat
 }
 
 # Every project under examples/ is built against the installed release, as a user would: DIR into $BUILD/DIR.
