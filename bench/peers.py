@@ -195,4 +195,5 @@ def main():
     (over_tcp if options.what == "tcp" else over_host)(options)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -53,6 +53,8 @@ struct Receiver {
 }
 
 const SINK: usize = 64 << 10;
+/// Bytes of an answer that a waiting thread lets come before it takes them.
+const WAIT_BYTES: usize = 64 << 10;
 
 pub struct Lane {
     remote: Weak<Remote>,
@@ -438,18 +440,21 @@ impl Receiver {
         train: &Train,
         blocking: Blocking,
     ) -> std::io::Result<(usize, Option<usize>)> {
-        let own = train.own_bytes_at(&self.progress, self.received);
+        let left = train.answers.len() - self.received;
         if blocking == Blocking::Yes
-            && own > 0
-            && let Some(memory) = train.own_memory(&self.progress, own)
+            && let Some(memory) = train.words_left(left)
         {
-            return net::receive(socket, &[IoVec::of(memory)], Blocking::Yes).map(|got| (own, got));
+            return net::receive(socket, &[IoVec::of(memory)], Blocking::Yes).map(|got| (left, got));
         }
         let (asked, got) = self.receive_at_once(socket, train)?;
-        if got.is_none() && blocking == Blocking::Yes && net::wait_readable(socket, READ_PATIENCE) {
-            return self.receive_at_once(socket, train);
+        if got.is_some() || blocking == Blocking::No {
+            return Ok((asked, got));
         }
-        Ok((asked, got))
+        // A server sends the status by itself and the bytes after it: woken by each, we would ask many times for little.
+        net::readable_from(socket, left.min(WAIT_BYTES) as i32)?;
+        net::wait_readable(socket, READ_PATIENCE);
+        net::readable_from(socket, 1)?;
+        self.receive_at_once(socket, train)
     }
 
     fn receive_at_once(

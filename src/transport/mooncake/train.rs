@@ -137,28 +137,11 @@ impl Train {
         car.checked_sub(1).map_or(0, |before| self.cars[before].slices_end)
     }
 
-    /// Bytes at the head of what is still to come that are ours, and so may be waited for without holding a gate.
-    pub fn own_bytes_at(&self, progress: &Progress, received: usize) -> usize {
-        match self.opcode {
-            Opcode::Write => self.answers.len() - received,
-            Opcode::Read => match self.cars.get(progress.car) {
-                Some(car) if self.has_status && received < car.told_at => car.told_at - received,
-                _ => 0,
-            },
-        }
-    }
-
-    /// Where those bytes go.
-    pub fn own_memory(&self, progress: &Progress, length: usize) -> Option<Mem> {
-        if self.opcode == Opcode::Write && !self.has_status {
-            return None;
-        }
+    /// Where the rest of the answers goes, when it is all status words: those may be waited for without holding a gate.
+    pub fn words_left(&self, length: usize) -> Option<Mem> {
         let words = Mem::of_words(&self.words);
-        let end = match self.opcode {
-            Opcode::Write => words.len(),
-            Opcode::Read => (progress.car + 1) * STATUS_LENGTH,
-        };
-        Some(words.part(end - length, length))
+        let is_all = self.opcode == Opcode::Write && self.has_status;
+        is_all.then(|| words.part(words.len() - length, length))
     }
 }
 
