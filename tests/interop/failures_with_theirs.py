@@ -150,8 +150,9 @@ def a_peer_that_is_stopped_is_given_up_and_taken_back():
     there, here = peer("memory", 4096), engine.memory(4096)
     segment = engine.open(peer.name)
     engine.transfer(segment, ours.WRITE, [(here.address, there, 4096)])
-    peer.process.send_signal(signal.SIGSTOP)
-    assert ends(engine, segment, ours.WRITE, [(here.address, there, 4096)], deadline_ms=8000) == "UNREACHABLE"
+    peer.stop()
+    name = ends(engine, segment, ours.WRITE, [(here.address, there, 4096)], deadline_ms=8000)
+    assert name == "UNREACHABLE", name
     peer.process.send_signal(signal.SIGCONT)
     until_ok(engine, segment, ours.WRITE, [(here.address, there, 4096)])
     peer.close()

@@ -4,9 +4,11 @@ that has the wheel; theirs() starts one from a test."""
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 
 def pattern(seed, length):
@@ -41,6 +43,19 @@ class Theirs:
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["result"]
+
+    def stop(self):
+        """Stops it; on return none of its threads runs any more."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = "/proc/%d/task" % self.process.pid
+        while True:
+            states = []
+            for task in os.listdir(tasks):
+                with open("%s/%s/stat" % (tasks, task)) as stat:
+                    states.append(stat.read().rsplit(")", 1)[1].split()[0])
+            if all(state == "T" for state in states):
+                return
+            time.sleep(0.001)
 
     def kill(self):
         self.process.kill()
