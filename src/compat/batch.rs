@@ -1,10 +1,11 @@
 //! Batches that are filled by several submits. Tasks are counted through all of them; each submit is one batch of the
 //! engine, and all of them share one notification.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -88,7 +89,7 @@ impl Batch {
         letter: Option<Notification>,
     ) -> Result<()> {
         self.is_abandoned.store(false, Ordering::Relaxed);
-        if transfers.len() > MAX_TASKS - self.state.lock().tasks.len() {
+        if self.state.lock().tasks.len() + transfers.len() > MAX_TASKS {
             bail!(Exhausted, "a batch holds at most {MAX_TASKS} tasks");
         }
         let mut requests = Vec::with_capacity(transfers.len());
@@ -265,9 +266,13 @@ impl State {
 pub struct Batches {
     slab: RwLock<Slab<Arc<Batch>>>,
     /// Those whose owner wanted to free them while they ran: freed when they have ended.
-    abandoned: Mutex<Vec<u64>>,
+    /// Since when nobody asked for them.
+    abandoned: Mutex<HashMap<u64, Instant>>,
     was_told_of_many: AtomicBool,
 }
+
+/// How long a batch that was busy when its owner wanted to free it awaits that its owner asks again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Batches {
     pub fn new(tag: u16) -> Batches {
@@ -295,14 +300,13 @@ impl Batches {
     /// Frees a batch whose tasks have ended. One that runs is BUSY and stays as it is; if its owner does not ask for it
     /// again, it is freed after its end.
     pub fn free(&self, engine: &Engine, id: u64) -> Result<()> {
-        self.collect(engine);
         let batch = self.get(id)?;
         if batch.is_running(engine) {
-            if !batch.is_abandoned.swap(true, Ordering::Relaxed) {
-                self.abandoned.lock().push(id);
-            }
+            batch.is_abandoned.store(true, Ordering::Relaxed);
+            self.abandoned.lock().insert(id, Instant::now());
             bail!(Busy, "batch {id:#x} is under way: it is freed when it has ended");
         }
+        self.abandoned.lock().remove(&id);
         self.remove(engine, id)
     }
 
@@ -312,10 +316,13 @@ impl Batches {
         Ok(())
     }
 
-    /// Frees what was abandoned and has ended.
+    /// Frees what was abandoned a while ago and has ended.
     fn collect(&self, engine: &Engine) {
         let mut ended = Vec::new();
-        self.abandoned.lock().retain(|id| {
+        self.abandoned.lock().retain(|id, since| {
+            if since.elapsed() < PATIENCE {
+                return true;
+            }
             let batch = self.get(*id).ok().filter(|batch| batch.is_abandoned.load(Ordering::Relaxed));
             let Some(batch) = batch else { return false };
             let is_running = batch.is_running(engine);

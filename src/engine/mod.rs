@@ -219,9 +219,10 @@ impl Engine {
 
     /// Ends the engine: on return no registered buffer is touched on its behalf.
     pub fn destroy(&self) {
-        if self.is_closed.swap(true, Ordering::AcqRel) {
+        if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        std::sync::atomic::fence(Ordering::SeqCst);
         if let Some(backend) = &self.backend
             && let Err(error) = backend.remove(&format!("engine/{}", self.config.name))
         {

@@ -335,8 +335,12 @@ impl Peer {
         self.parked.lock().push(Parked { run, view: view.clone(), is_last_try: refresh });
         if refresh {
             contact.describe();
-        } else {
-            contact.meet();
+            return;
+        }
+        contact.meet();
+        // Whoever met the peer before the run stood here did not see it.
+        if self.routes().is_some() && !self.neighbour.is_opening() {
+            self.unpark();
         }
     }
 

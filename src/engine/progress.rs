@@ -115,7 +115,11 @@ impl Engine {
         let mut batches: Vec<Arc<Batch>> =
             self.batches.read().iter().map(|(_, batch)| batch.clone()).collect();
         batches.extend(self.active.lock().iter().cloned());
-        batches.retain(|batch| !batch.is_idle());
+        // With the epoch comes the phase that was entered before it: what does not run now finds the engine closed.
+        batches.retain(|batch| {
+            batch.epoch();
+            !batch.is_idle()
+        });
         for batch in &batches {
             self.stop(batch, Code::Canceled);
             let owner: Arc<dyn Owner> = batch.clone();

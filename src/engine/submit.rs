@@ -12,7 +12,7 @@ use super::plan::cut;
 use crate::error::{Code, Context, Error, Result};
 use crate::segment::memory::Region;
 use crate::sys::clock;
-use crate::transport::Slice;
+use crate::transport::{Outcome, Slice};
 use crate::{bail, fail};
 
 impl Engine {
@@ -200,7 +200,13 @@ impl Engine {
         }
         self.metrics.batch_count.increment();
         for leg in &batch.legs {
-            leg.segment.route(batch.run(leg, epoch));
+            let run = batch.run(leg, epoch);
+            // Whoever destroys the engine stops what is under way: either they see this batch, or we see them.
+            if self.is_closed.load(Ordering::SeqCst) {
+                run.complete(Outcome::Failed(Code::Canceled), &|| "the engine is being destroyed".into());
+            } else {
+                leg.segment.route(run);
+            }
         }
         batch.dispatched(self);
         if !batch.is_done() {

@@ -52,6 +52,7 @@ fn an_unknown_url_is_refused_with_what_is_possible() {
     }
 }
 
+#[cfg(all(feature = "etcd", feature = "http", feature = "redis"))]
 #[test]
 fn a_url_that_a_server_could_not_mean_is_refused_before_it_is_asked() {
     for url in [

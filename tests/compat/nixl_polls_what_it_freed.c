@@ -76,10 +76,39 @@ static void a_batch_is_freed_without_a_poll(void) {
   pair_close(&pair);
 }
 
+/* A long copy is under way when freeBatchID() is first called, and then called until it is not busy any more. */
+static void a_batch_that_was_busy_is_freed_by_who_asks_again(void) {
+  enum { LARGE = 64 << 20, ROUNDS = 20 };
+  pair_t pair = pair_open();
+  char *memory = calloc(2, LARGE);
+  transfer_request_t one;
+  int round, busy = 0;
+  CHECK(memory != NULL);
+  EQUAL(0, registerLocalMemory(pair.here, memory, 2 * (size_t)LARGE, "cpu:0", 1));
+  memset(&one, 0, sizeof one);
+  one.opcode = OPCODE_WRITE;
+  one.source = memory;
+  one.target_id = LOCAL_SEGMENT;
+  one.target_offset = (uint64_t)(uintptr_t)(memory + LARGE);
+  one.length = LARGE;
+  for (round = 0; round < ROUNDS && busy == 0; ++round) {
+    batch_id_t batch = allocateBatchID(pair.here, 1);
+    int code;
+    EQUAL(0, submitTransfer(pair.here, batch, &one, 1));
+    while ((code = freeBatchID(pair.here, batch)) == 4) ++busy;
+    EQUAL(0, code);
+  }
+  CHECK(busy > 0);
+  EQUAL(0, unregisterLocalMemory(pair.here, memory));
+  pair_close(&pair);
+  free(memory);
+}
+
 int main(void) {
   hang_guard(180);
   RUN(an_id_that_is_none_is_an_error);
   RUN(arguments_that_are_none_are_an_error);
   RUN(a_batch_is_freed_without_a_poll);
+  RUN(a_batch_that_was_busy_is_freed_by_who_asks_again);
   return 0;
 }

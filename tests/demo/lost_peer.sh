@@ -67,6 +67,7 @@ grep -q "prefill was killed by signal 9" "$WORK/both.log" || { cat "$WORK/both.l
 tail -n 1 "$WORK/both.log"
 
 # Killed itself, it takes both with it.
+rm "$WORK/both.log"
 "$PROGRAM" --trace "$WORK/trace.jsonl" --paced 1 --path tcp --cache 128MiB >/dev/null 2>"$WORK/both.log" &
 both=$!
 started+=("$both")

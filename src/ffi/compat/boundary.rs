@@ -43,6 +43,10 @@ pub fn or_else<T>(name: &str, failure: T, body: impl FnOnce() -> Result<T>) -> T
 
 fn logged(name: &str, body: impl FnOnce() -> Result<()>) -> Option<Code> {
     let code = Code::from_raw(call(body))?;
+    if crate::sys::fork::is_child() {
+        // A log may take a lock that a thread of the parent held when it forked.
+        return Some(code);
+    }
     // SAFETY: this thread's message, NUL-terminated, which lives as long as the thread.
     let message = unsafe { std::ffi::CStr::from_ptr(last_message()) };
     tracing::warn!("{name}: {}", message.to_string_lossy());

@@ -353,7 +353,8 @@ impl Lane {
 
     /// Switches the worker's interest in what arrives.
     fn arm(&self, wanted: bool) {
-        if self.is_armed.swap(wanted, Ordering::AcqRel) == wanted {
+        // Arming again makes the kernel tell anew of what is there: another thread may have swallowed the first word.
+        if self.is_armed.swap(wanted, Ordering::AcqRel) == wanted && !wanted {
             return;
         }
         let interest = Interest { readable: wanted, writable: true, edge: true };
@@ -467,6 +468,10 @@ impl Lane {
                 flights.front_mut().filter(|flight| flight.id == entry.id && flight.opcode == Opcode::Write);
             let Some(flight) = front else { bail!(Rejected, "an acknowledgement for no frame of ours") };
             if entry.index != AckEntry::ALL {
+                let is_known = flight.refused.iter().any(|(index, _)| *index == entry.index);
+                if entry.index >= flight.slice_count() || is_known {
+                    bail!(Rejected, "an acknowledgement for slice {}, which awaits none", entry.index);
+                }
                 let code = code_of(entry.status).unwrap_or(Code::Rejected);
                 flight.refused.push((entry.index, code));
                 continue;

@@ -325,6 +325,7 @@ impl Link {
         for run in under_way {
             self.send_again(run, &error);
         }
+        self.fail_what_came_after_the_end();
         self.node.start_clock();
     }
 
@@ -385,6 +386,13 @@ impl Link {
         };
         for run in runs {
             run.complete(Outcome::Failed(code), &|| text.to_owned());
+        }
+    }
+
+    /// Whatever was queued while the link was being closed is not in what `close` found.
+    fn fail_what_came_after_the_end(&self) {
+        if self.state.lock().phase == Phase::Closed {
+            self.fail_queued(Code::Canceled, &format!("the connection to {} was closed", self.label));
         }
     }
 
@@ -775,15 +783,10 @@ impl Path for Link {
     }
 
     fn submit(&self, run: Run) {
-        if self.state.lock().phase == Phase::Closed {
-            let label = &self.label;
-            return run.complete(Outcome::Failed(Code::Canceled), &|| {
-                format!("the connection to {label} was closed")
-            });
-        }
         let bytes = run.slices().iter().map(|slice| slice.len()).sum();
         let opcode = run.slices()[0].opcode;
         self.put(run);
+        self.fail_what_came_after_the_end();
         self.kick(bytes, opcode);
     }
 
@@ -840,7 +843,16 @@ impl Path for Link {
 }
 
 impl Drop for Link {
+    /// Whoever holds a link last may let go of it while others still hand it something: that ends here, with a word.
     fn drop(&mut self) {
-        self.tear_down();
+        let error = fail!(Unreachable, "{} is not met any more", self.label);
+        for run in self.tear_down() {
+            run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+        }
+        self.fail_queued(error.code, error.message());
+        let calls = std::mem::take(&mut *self.calls.lock());
+        for (_, call) in calls {
+            (call.reply)(Err(error.clone()));
+        }
     }
 }
