@@ -64,6 +64,8 @@ struct Life {
 #[derive(Default)]
 struct State {
     is_asking: bool,
+    /// A thread is at it; before that the question waits for one.
+    is_begun: bool,
     /// Asked for while an older question was under way.
     is_wanted_again: bool,
     /// The data connection was lost; what waits there depends on what is found out.
@@ -138,12 +140,29 @@ impl Meeting {
         }
         let (Some(me), Ok(engine)) = (self.me.upgrade(), self.engine()) else { return };
         if let Err(error) = engine.errand(move || me.find_out()) {
-            self.state.lock().is_asking = false;
+            {
+                let mut state = self.state.lock();
+                state.is_asking &= state.is_begun;
+            }
             self.tell_failure(&error);
         }
     }
 
+    /// Asks on this thread, one that may wait, unless another is at it. Those that would wait for the answer could be all
+    /// the threads there are, with the question behind them.
+    fn ask_here(&self) {
+        self.state.lock().is_asking = true;
+        self.find_out();
+    }
+
     fn find_out(&self) {
+        {
+            let mut state = self.state.lock();
+            if state.is_begun || !state.is_asking {
+                return;
+            }
+            state.is_begun = true;
+        }
         loop {
             let result = self.look_patiently().and_then(|found| self.meet_as(found));
             if let Err(error) = result {
@@ -152,6 +171,7 @@ impl Meeting {
             let mut state = self.state.lock();
             if !std::mem::take(&mut state.is_wanted_again) || state.is_closed {
                 state.is_asking = false;
+                state.is_begun = false;
                 return;
             }
         }
@@ -307,9 +327,10 @@ impl Meeting {
         let events: Weak<dyn RemoteEvents> = self.me.clone();
         let has_status = life.protocol_version >= 2;
         let remote = Remote::new(side.hub.clone(), &self.label, addresses, has_status, events);
-        let had_life = self.state.lock().life.replace((life, greeting.clone())).is_some();
+        self.state.lock().life = Some((life, greeting.clone()));
         self.go(Way::Mooncake(remote.clone()))?;
-        if had_life && !is_same {
+        if !is_same {
+            // Its addresses are those of an earlier life, whatever was met in between.
             self.fail_waiting(Code::PeerRestarted, &self.restarted());
         }
         Ok(remote)
@@ -427,7 +448,7 @@ impl Meeting {
         }
         // Where there is no room for it the reply is dropped, and so says why.
         let _ = engine.errand(move || {
-            if let Err(error) = me.wait_met(deadline_ns) {
+            if let Err(error) = me.wait_met_here(deadline_ns) {
                 return reply.send(Err(error));
             }
             match me.way() {
@@ -435,6 +456,17 @@ impl Meeting {
                 _ => reply.send(me.put(question, deadline_ns)),
             }
         });
+    }
+
+    /// `wait_met` for a thread of the engine's own.
+    fn wait_met_here(&self, until_ns: u64) -> Result<()> {
+        let seen = self.state.lock().failures;
+        match self.way() {
+            Some(Way::Native(link)) => link.meet(),
+            Some(Way::Mooncake(_)) if self.state.lock().is_met => {}
+            _ => self.ask_here(),
+        }
+        self.wait(until_ns, seen, |state| state.is_met)
     }
 
     /// Asks an engine of Mooncake that was met.
@@ -662,11 +694,9 @@ impl Path for Meeting {
 
     fn prune(&self, owner: &Arc<dyn Owner>, epoch: u32) {
         let reason = owner.stopped().unwrap_or(Code::Canceled);
-        let (mine, others): (Vec<Run>, Vec<Run>) = self
-            .take_waiting()
-            .into_iter()
-            .partition(|run| run.epoch == epoch && same_owner(&run.owner, owner));
-        self.waiting.lock().extend(others);
+        let is_mine = |run: &mut Run| run.epoch == epoch && same_owner(&run.owner, owner);
+        // Others stay where whoever meets the peer finds them, at every moment.
+        let mine: Vec<Run> = self.waiting.lock().extract_if(.., is_mine).collect();
         for run in mine {
             run.complete(Outcome::Failed(reason), &|| format!("stopped before {} was met", self.label));
         }

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::bail;
 use crate::config::Config;
 use crate::error::{Code, Context, Result};
 use crate::id::Slab;
@@ -42,6 +41,7 @@ use crate::telemetry::metrics::{Metrics, Stats};
 use crate::transport::shm::Host;
 use crate::transport::tcp::{Node, Server, ShmSource};
 use crate::transport::{ShmOffer, Strangers};
+use crate::{bail, fail};
 
 use batch::{Batch, BatchInfo};
 use cq::Cq;
@@ -243,6 +243,8 @@ impl Engine {
         }
         if let Some(side) = &self.mooncake {
             side.errands.close();
+            // A peer that was forgotten while a batch waits for it is held by that batch, and the batch by its way there.
+            side.hub.close(&fail!(Canceled, "the engine is being destroyed"));
         }
         self.memory.close();
         self.host.close();

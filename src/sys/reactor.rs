@@ -282,6 +282,7 @@ impl Worker {
     fn run(&self, keeps_time: bool, shared: &Shared) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         let mut next_tick: Option<u64> = None;
+        let mut nudged = Vec::with_capacity(64);
         let mut spinner = Spinner::default();
         // Whether more may come soon: after a short turn. What takes longer than waking hides what waking takes.
         let mut is_quick = false;
@@ -312,7 +313,7 @@ impl Worker {
                     dispatch(&*source, bits);
                 }
             }
-            self.run_nudged();
+            self.run_nudged(&mut nudged);
             self.run_jobs();
             if keeps_time && (woken || next_tick.is_none_or(|at| super::clock::now_ns() >= at)) {
                 next_tick = tick(shared);
@@ -330,9 +331,10 @@ impl Worker {
         usize::try_from(count).unwrap_or(0)
     }
 
-    fn run_nudged(&self) {
-        loop {
-            let Some(id) = self.nudged.lock().pop() else { return };
+    /// Calls those that are there now: one that asks for another turn has it after the descriptors.
+    fn run_nudged(&self, nudged: &mut Vec<u64>) {
+        std::mem::swap(nudged, &mut *self.nudged.lock());
+        for id in nudged.drain(..) {
             let source = self.sources.lock().get(&id).cloned();
             if let Some(source) = source {
                 dispatch(&*source, libc::EPOLLOUT);

@@ -277,13 +277,11 @@ impl Conversation {
         // As Mooncake does: the client closes.
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
         daemon.reactor.modify(self.token, self.socket.as_fd(), Interest::READ).map_err(lost)?;
+        // Once per call: a client that goes on sending does not keep the worker from others.
         let mut chunk = [0; CHUNK];
-        loop {
-            match net::receive(&self.socket, &[IoVec::bytes_mut(&mut chunk)], Blocking::No).map_err(lost)? {
-                None => return Ok(()),
-                Some(0) => bail!(ConnectionLost, "closed by the client"),
-                Some(_) => {}
-            }
+        match net::receive(&self.socket, &[IoVec::bytes_mut(&mut chunk)], Blocking::No).map_err(lost)? {
+            Some(0) => bail!(ConnectionLost, "closed by the client"),
+            _ => Ok(()),
         }
     }
 }

@@ -198,7 +198,8 @@ impl Lane {
 
     /// Takes the next slices from the queue; false when nothing may go.
     fn next_train(&self, remote: &Remote, sender: &mut Sender, left: &mut usize) -> bool {
-        if self.unanswered() >= WINDOW {
+        // Looked at with the sender held: `take_back` takes it after the death, and so sees every train put here.
+        if self.is_dead() || self.unanswered() >= WINDOW {
             return false;
         }
         let Some(train) = remote.take_train() else { return false };
@@ -277,13 +278,22 @@ impl Lane {
     fn complete(&self, train: &Train, first: usize, end: usize) {
         let mut bytes = 0;
         for (run, index) in train.slices().skip(first).take(end - first) {
-            bytes += run.owner.slices()[index as usize].len() as u64;
-            run.owner.complete(run.epoch, index, Outcome::Done, &String::new);
+            match run.owner.stopped().filter(|_| train.opcode == Opcode::Read) {
+                // Its bytes went nowhere.
+                Some(reason) => run.owner.complete(run.epoch, index, Outcome::Failed(reason), &|| {
+                    "stopped while the peer was answering".into()
+                }),
+                None => {
+                    bytes += run.owner.slices()[index as usize].len() as u64;
+                    run.owner.complete(run.epoch, index, Outcome::Done, &String::new);
+                }
+            }
         }
         self.hub.count(train.opcode, bytes);
     }
 
-    /// Receives on the calling thread until `is_done`; false when another thread does, or nothing is awaited.
+    /// Receives on the calling thread until `is_done`; false when another thread does, or nothing is awaited. The caller
+    /// holds the remote: see `ready`.
     pub fn lead(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<bool> {
         if self.unanswered() == 0 || self.is_dead() {
             return Ok(false);
@@ -305,8 +315,9 @@ impl Lane {
         let result = self.lead_locked(&mut receiver, is_done, until_ns);
         drop(receiver);
         self.led_ns.store(clock::now_ns(), Ordering::Relaxed);
-        if self.unanswered() > 0 && until_ns > now {
-            // Answers of other threads are still to come, and those sleep.
+        // Answers of other threads are still to come, and those sleep. Where one of them armed it meanwhile, the worker may
+        // have been told already, and found us here.
+        if self.is_armed.load(Ordering::Acquire) || (self.unanswered() > 0 && until_ns > now) {
             self.arm(true);
         }
         result.map(|()| true)
@@ -326,9 +337,9 @@ impl Lane {
         }
     }
 
-    /// Switches the worker's interest in what arrives.
+    /// Switches the worker's interest in what arrives. Asked for again, it is told again of what is there.
     fn arm(&self, wanted: bool) {
-        if self.is_armed.swap(wanted, Ordering::AcqRel) == wanted {
+        if !self.is_armed.swap(wanted, Ordering::AcqRel) && !wanted {
             return;
         }
         let interest = Interest { readable: wanted, writable: true, edge: true };
@@ -485,12 +496,17 @@ impl Receiver {
 
 impl Source for Lane {
     fn ready(&self, ready: Ready) {
+        // An answer may be what the last holder of the remote waited for. Let go of only after the locks below: its end
+        // takes them.
+        let Some(_remote) = self.remote.upgrade() else { return };
         if self.is_dead() {
             return;
         }
         let result = (|| {
             if !self.is_connected.load(Ordering::Acquire) {
-                return if ready.writable || ready.hung_up { self.finish_connecting() } else { Ok(()) };
+                // A nudge comes as writable, too, and before the outcome is known there is no error either.
+                let is_decided = ready.hung_up || net::wait_writable(&self.socket, Duration::ZERO);
+                return if is_decided { self.finish_connecting() } else { Ok(()) };
             }
             if ready.readable {
                 self.receive_available()?;

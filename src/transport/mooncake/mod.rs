@@ -17,6 +17,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use super::{Opcode, PathKind};
+use crate::error::Error;
 use crate::segment::memory::MemoryTable;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::Metrics;
@@ -60,6 +61,12 @@ impl Hub {
         let busy = remotes.iter().filter(|remote| remote.tick(now)).count();
         let target_busy = self.target.read().upgrade().is_some_and(|target| target.tick(now));
         busy > 0 || target_busy
+    }
+
+    /// Ends every way to a peer: one that a batch waited on outlives its segment, for the batch holds it.
+    pub fn close(&self, error: &Error) {
+        let remotes: Vec<Arc<Remote>> = self.remotes.lock().iter().filter_map(Weak::upgrade).collect();
+        remotes.iter().for_each(|remote| remote.close(error));
     }
 
     fn start_clock(&self) {

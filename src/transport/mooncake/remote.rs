@@ -198,7 +198,8 @@ impl Remote {
     fn connect(&self, index: usize) {
         let Some(me) = self.me.upgrade() else { return };
         let mut lanes = self.lanes.write();
-        if lanes[index].is_some() {
+        // The phase is looked at with the lanes held: whoever closes takes them after it.
+        if lanes[index].is_some() || !matches!(*self.phase.lock(), Phase::Active) {
             return;
         }
         let address = self.addresses[self.attempts.load(Ordering::Relaxed) % self.addresses.len()];
@@ -250,12 +251,14 @@ impl Remote {
         for run in &taken.refused {
             self.complete_refused(run);
         }
+        let is_at_fault = taken.refused.is_empty();
         for run in taken.unfinished {
-            self.send_again(run, &error);
+            self.send_again(run, &error, is_at_fault);
         }
         if taken.has_worked {
             self.attempts.store(0, Ordering::Relaxed);
         }
+        self.fail_closed();
         if !self.has_queued() {
             return;
         }
@@ -306,8 +309,22 @@ impl Remote {
             }
             *phase = Phase::Closed(error.clone());
         }
+        self.fail_all(error);
+    }
+
+    fn fail_all(&self, error: &Error) {
         for run in self.tear_down().into_iter().chain(self.take_queue()) {
             run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+        }
+    }
+
+    /// After something was put into the queue: whoever closed the remote meanwhile did not see it.
+    fn fail_closed(&self) {
+        let phase = self.phase.lock().clone();
+        if let Phase::Closed(error) = phase {
+            for run in self.take_queue() {
+                run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
+            }
         }
     }
 
@@ -325,7 +342,8 @@ impl Remote {
         taken.flat_map(|taken| taken.refused.into_iter().chain(taken.unfinished)).collect()
     }
 
-    fn send_again(&self, run: Run, error: &Error) {
+    /// `is_at_fault`: these slices may be what the connection was lost for. A peer that refuses one names it, and closes.
+    fn send_again(&self, run: Run, error: &Error, is_at_fault: bool) {
         let slice = &run.slices()[0];
         if slice.is_done(run.epoch) {
             return;
@@ -334,7 +352,7 @@ impl Remote {
             // It was sent, and nobody knows what became of it.
             Some(_) if slice.opcode == Opcode::Write => Code::Unreachable,
             Some(reason) => reason,
-            None if slice.retries.fetch_add(1, Ordering::Relaxed) >= CONNECTION_RETRIES => {
+            None if is_at_fault && slice.retries.fetch_add(1, Ordering::Relaxed) >= CONNECTION_RETRIES => {
                 Code::ConnectionLost
             }
             None => {
@@ -399,12 +417,7 @@ impl Path for Remote {
         let bytes = run.slices().iter().map(|slice| slice.len()).sum();
         self.put(run);
         self.kick(bytes);
-        // Closed meanwhile: whoever did it did not see the run.
-        if let Phase::Closed(error) = self.phase.lock().clone() {
-            for run in self.take_queue() {
-                run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
-            }
-        }
+        self.fail_closed();
     }
 
     fn drive(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> bool {
@@ -461,6 +474,7 @@ impl Path for Remote {
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        self.tear_down();
+        // Closed before, as a rule; what is under way all the same is told once, as everywhere.
+        self.fail_all(&Error::new(Code::Canceled, format!("the connection to {} was dropped", self.label)));
     }
 }

@@ -153,22 +153,26 @@ impl Served {
     fn advance(&self) -> Result<()> {
         let mut state = self.state.lock();
         let mut moved = 0;
-        while moved < TURN {
+        let mut is_waiting = false;
+        while moved < TURN && !is_waiting {
             if self.is_dead.load(Ordering::Acquire) {
                 return Ok(());
             }
             let (step, bytes) = self.step(&mut state)?;
             moved += bytes;
-            if step == Step::Waits {
-                break;
-            }
+            is_waiting = step == Step::Waits;
         }
         if moved > 0 {
             self.heard_ns.store(clock::now_ns(), Ordering::Relaxed);
         }
         let is_answering = matches!(state.doing, Doing::Answering { .. });
-        let is_idle = matches!(state.doing, Doing::Idle) && state.start == state.end;
+        let is_staged = state.start < state.end;
+        let is_idle = matches!(state.doing, Doing::Idle) && !is_staged;
         drop(state);
+        if is_staged && !is_waiting && !is_answering {
+            // The kernel has nothing to tell of requests that were taken already.
+            self.hub.reactor.nudge(self.token);
+        }
         if self.is_in_request.swap(!is_idle, Ordering::AcqRel) == is_idle && !is_idle {
             self.hub.start_clock();
         }
@@ -353,8 +357,8 @@ impl Served {
         match net::receive(&self.socket, &vector, Blocking::No).map_err(|error| lost(&error))? {
             None => Ok((Step::Waits, 0)),
             Some(0) => bail!(ConnectionLost, "closed after a refusal"),
-            // No progress that would keep it alive.
-            Some(_) => Ok((Step::On, 0)),
+            // No progress that would keep it alive. Others have their turn before more of it is read.
+            Some(_) => Ok((Step::Waits, 0)),
         }
     }
 

@@ -120,6 +120,10 @@ impl Train {
             if self.has_status && !progress.is_checked && received >= car.told_at {
                 let word = u64::from_le(self.words[progress.car].load(Ordering::Acquire));
                 if Status::decode(word)? == Status::Refused {
+                    if progress.car > before {
+                        // Those before it are done; the next look finds the word again.
+                        break;
+                    }
                     return Ok(Some(Seen::Refused(self.first_slice(progress.car), car.slices_end)));
                 }
                 progress.is_checked = true;
@@ -266,6 +270,16 @@ mod tests {
         assert_eq!(train.look(&mut progress, 7).expect("nothing"), None);
         assert_eq!(train.look(&mut progress, 107).expect("all but a byte"), None);
         assert_eq!(train.look(&mut progress, 216).expect("two"), Some(Seen::Done(2)));
+        assert_eq!(train.look(&mut progress, 224).expect("a word"), Some(Seen::Refused(2, 3)));
+    }
+
+    #[test]
+    fn what_came_in_one_piece_with_a_refusal_is_done_first() {
+        let train = train(Opcode::Read, &[(1000, 1), (5000, 1), (9000, 1)], true);
+        let mut progress = Progress::default();
+        (0..2).for_each(|request| say(&train, request, Status::Done));
+        say(&train, 2, Status::Refused);
+        assert_eq!(train.look(&mut progress, 224).expect("two"), Some(Seen::Done(2)));
         assert_eq!(train.look(&mut progress, 224).expect("a word"), Some(Seen::Refused(2, 3)));
     }
 
