@@ -8,6 +8,8 @@ mod lane;
 mod remote;
 mod served;
 mod target;
+#[cfg(test)]
+mod tests;
 mod train;
 pub mod wire;
 
