@@ -284,10 +284,9 @@ impl Worker {
         let mut next_tick: Option<u64> = None;
         let mut nudged = Vec::with_capacity(64);
         let mut spinner = Spinner::default();
-        // Whether more may come soon: after a short turn. What takes longer than waking hides what waking takes.
-        let mut is_quick = false;
+        let mut was_busy = false;
         while !shared.stop.load(Ordering::Acquire) {
-            let budget_ns = if is_quick { SPIN_NS } else { 0 };
+            let budget_ns = if was_busy { SPIN_NS } else { 0 };
             let spun =
                 spinner.spin(budget_ns, || Some(self.take_events(&mut events, 0)).filter(|count| *count > 0));
             let count = spun.unwrap_or_else(|| {
@@ -298,7 +297,7 @@ impl Worker {
                 shared.wakeups.fetch_add(1, Ordering::Relaxed);
                 self.take_events(&mut events, timeout)
             });
-            let turn_ns = super::clock::now_ns();
+            was_busy = count > 0;
             let mut woken = false;
             for event in &events[..count] {
                 let (id, bits) = (event.u64, event.events as libc::c_int);
@@ -318,7 +317,6 @@ impl Worker {
             if keeps_time && (woken || next_tick.is_none_or(|at| super::clock::now_ns() >= at)) {
                 next_tick = tick(shared);
             }
-            is_quick = count > 0 && super::clock::now_ns() - turn_ns < SPIN_NS;
         }
     }
 

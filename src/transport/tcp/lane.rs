@@ -338,8 +338,7 @@ impl Lane {
                 return Ok(());
             }
             let mut spinner = std::mem::take(&mut receiver.spinner);
-            let budget_ns = if self.unanswered() <= SPIN_BYTES { SPIN_NS } else { 0 };
-            let spun = spinner.spin(budget_ns, || {
+            let spun = spinner.spin(SPIN_NS, || {
                 let looked = self.look(receiver, Blocking::No);
                 (!matches!(looked, Ok(Looked { bytes: 0, .. }))).then_some(looked)
             });
@@ -526,10 +525,8 @@ impl Lane {
     }
 }
 
-/// How long a thread that waits for an answer looks for it before it sleeps,
+/// How long a thread that waits for an answer looks for it before it sleeps.
 const SPIN_NS: u64 = 50_000;
-/// unless more than this is under way: moving that takes longer than waking.
-const SPIN_BYTES: usize = 256 << 10;
 /// Lists of runs that a lane keeps.
 const SPARE_RUNS: usize = 16;
 /// Threads that met on a lane leave it to the worker for this long.
