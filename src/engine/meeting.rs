@@ -715,3 +715,6 @@ impl Path for Meeting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use super::{Hub, Remote, RemoteEvents, Target};
 use crate::error::{Code, Error};
 use crate::segment::memory::{MemoryOptions, MemoryTable};
 use crate::sys::memory::Mem;
+use crate::sys::net;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::{Opcode, Outcome, Owner, Path, Priority, Run, Slice};
@@ -120,6 +121,7 @@ fn remote(hub: &Arc<Hub>, address: SocketAddr, events: &Arc<dyn RemoteEvents>) -
 
 /// Takes a connection and so many requests.
 fn take(listener: &TcpListener, requests: usize) -> TcpStream {
+    assert!(net::wait_readable(listener, PATIENCE), "nobody connects");
     let (mut socket, _) = listener.accept().expect("a connection");
     let mut headers = vec![0; HEADER_LENGTH * requests];
     socket.read_exact(&mut headers).expect("requests");
