@@ -155,11 +155,18 @@ static inline size_t first_difference(const void *address, size_t length, uint64
     CHECK(difference == (length), "byte %zu of %zu is not what was sent", difference, (size_t)(length)); \
   } while (0)
 
-#define CHECK_ALL(address, length, value)                                                 \
-  do {                                                                                    \
-    for (size_t at = 0; at < (size_t)(length); at++)                                      \
-      CHECK(((const uint8_t *)(address))[at] == (uint8_t)(value), "byte %zu is %02x", at, \
-            ((const uint8_t *)(address))[at]);                                            \
+/* Where `length` bytes stop to be `value`; `length` where they do not. All are equal when each equals the one before. */
+static inline size_t end_of(const uint8_t *bytes, size_t length, uint8_t value) {
+  size_t at = 0;
+  if (length == 0 || (bytes[0] == value && memcmp(bytes, bytes + 1, length - 1) == 0)) return length;
+  while (bytes[at] == value) at++;
+  return at;
+}
+
+#define CHECK_ALL(address, length, value)                                                  \
+  do {                                                                                     \
+    size_t at = end_of((const uint8_t *)(address), (size_t)(length), (uint8_t)(value));    \
+    CHECK(at == (size_t)(length), "byte %zu is not %02x", at, (unsigned)(uint8_t)(value)); \
   } while (0)
 
 static inline void sleep_ms(unsigned milliseconds) {
