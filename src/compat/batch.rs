@@ -272,7 +272,7 @@ pub struct Batches {
 }
 
 /// How long a batch that was busy when its owner wanted to free it awaits that its owner asks again.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Batches {
     pub fn new(tag: u16) -> Batches {

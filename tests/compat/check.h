@@ -25,16 +25,16 @@
     _exit(1); /* no exit handlers: threads may still run */ \
   } while (0)
 
-#define CHECK(condition)                             \
-  do {                                               \
+#define CHECK(condition)                                \
+  do {                                                  \
     if (!(condition)) FAIL("not true: %s", #condition); \
   } while (0)
 
 /* EQUAL(4, freeBatchID(engine, batch)) */
-#define EQUAL(expected, got)                                                        \
-  do {                                                                              \
-    long long want_ = (long long)(expected), have_ = (long long)(got);              \
-    if (want_ != have_) FAIL("%s is %lld, expected %lld", #got, have_, want_);      \
+#define EQUAL(expected, got)                                                   \
+  do {                                                                         \
+    long long want_ = (long long)(expected), have_ = (long long)(got);         \
+    if (want_ != have_) FAIL("%s is %lld, expected %lld", #got, have_, want_); \
   } while (0)
 
 #define RUN(test)            \

@@ -65,7 +65,8 @@ static int get(transfer_engine_t engine, const char *name, uint64_t remote, int 
 static void expect_all(transfer_engine_t engine, uint64_t remote, int use_cache) {
   int index;
   memset(shard, 0, sizeof shard);
-  for (index = 0; index < CHUNKS; ++index) EQUAL(STATUS_COMPLETED, get(engine, "owner.example:15001", remote, index, use_cache));
+  for (index = 0; index < CHUNKS; ++index)
+    EQUAL(STATUS_COMPLETED, get(engine, "owner.example:15001", remote, index, use_cache));
   for (index = 0; index < CHUNKS * CHUNK; ++index) EQUAL('g', shard[index / CHUNK][index % CHUNK]);
 }
 
@@ -125,7 +126,8 @@ static void with_etcd(const char *folder) {
   if (pid == 0) {
     if (freopen("/dev/null", "w", stderr) == NULL) _exit(126);
     execlp("etcd", "etcd", "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client,
-           "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster, (char *)NULL);
+           "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
+           (char *)NULL);
     _exit(127);
   }
   while (!answers(port)) {

@@ -18,7 +18,8 @@ typedef struct {
   size_t count;
 } handle_t;
 
-static void post(backend_t *backend, handle_t *handle, int opcode, segment_id_t target, uint64_t remote, const char *told) {
+static void post(backend_t *backend, handle_t *handle, int opcode, segment_id_t target, uint64_t remote,
+                 const char *told) {
   transfer_request_t requests[DESCRIPTORS];
   int index;
   if (handle->batch == INVALID_BATCH) handle->batch = allocateBatchID(backend->engine, 1024);
@@ -30,7 +31,8 @@ static void post(backend_t *backend, handle_t *handle, int opcode, segment_id_t 
   if (told == NULL) {
     EQUAL(0, submitTransfer(backend->engine, handle->batch, requests, DESCRIPTORS));
   } else {
-    EQUAL(0, submitTransferWithNotify(backend->engine, handle->batch, requests, DESCRIPTORS, message(backend->name, told)));
+    EQUAL(0, submitTransferWithNotify(backend->engine, handle->batch, requests, DESCRIPTORS,
+                                      message(backend->name, told)));
   }
   handle->count += DESCRIPTORS;
 }

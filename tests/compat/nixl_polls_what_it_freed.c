@@ -80,7 +80,7 @@ static void a_batch_is_freed_without_a_poll(void) {
 static void a_batch_that_was_busy_is_freed_by_who_asks_again(void) {
   enum { LARGE = 64 << 20, ROUNDS = 20 };
   pair_t pair = pair_open();
-  char *memory = calloc(2, LARGE);
+  char *memory = (char *)calloc(2, LARGE);
   transfer_request_t one;
   int round, busy = 0;
   CHECK(memory != NULL);

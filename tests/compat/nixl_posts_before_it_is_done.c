@@ -90,7 +90,8 @@ static void a_batch_that_was_let_go_of_ends_and_frees_itself(void) {
   kill(world.slow.pid, SIGCONT);
   expect_word(&world);
   EQUAL('s', block[0][4095]);
-  /* The next allocation finds it ended, and not asked for since. */
+  /* An allocation a second later finds it ended, and not asked for since. */
+  pause_ms(1100);
   other = allocateBatchID(world.engine, 1);
   EQUAL(1, getTransferStatus(world.engine, batch, 0, &status));
   EQUAL(0, freeBatchID(world.engine, other));

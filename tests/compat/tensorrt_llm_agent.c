@@ -88,8 +88,8 @@ static batch_id_t submit(transfer_engine_t engine, int opcode, segment_id_t targ
   int index;
   CHECK(batch != INVALID_BATCH);
   for (index = 0; index < BLOCKS; ++index) {
-    requests[index] = request(opcode, cache + index * BLOCK, target,
-                              (void *)(uintptr_t)(remote + (uint64_t)index * BLOCK), BLOCK);
+    requests[index] =
+        request(opcode, cache + index * BLOCK, target, (void *)(uintptr_t)(remote + (uint64_t)index * BLOCK), BLOCK);
   }
   if (told == NULL) {
     EQUAL(0, submitTransfer(engine, batch, requests, BLOCKS));
@@ -127,7 +127,8 @@ int main(int count, char **arguments) {
   EQUAL(STATUS_FAILED, wait_for(engine, submit(engine, OPCODE_READ, 1, peer.greeting.memory, NULL), BLOCKS));
   peer = process_start("decode");
   EQUAL(STATUS_COMPLETED,
-        wait_for(engine, submit(engine, OPCODE_READ, openSegment(engine, peer.greeting.address), peer.greeting.memory, NULL),
+        wait_for(engine,
+                 submit(engine, OPCODE_READ, openSegment(engine, peer.greeting.address), peer.greeting.memory, NULL),
                  BLOCKS));
   process_kill(&peer);
   destroyTransferEngine(engine);

@@ -43,7 +43,8 @@ static void an_engine_is_destroyed_while_batches_run(void) {
   transfer_request_t requests[64];
   int index, round;
   for (index = 0; index < 64; ++index) requests[index] = pair_write(&pair, 0, BLOCK);
-  for (round = 0; round < 32; ++round) EQUAL(0, submitTransfer(pair.here, allocateBatchID(pair.here, 64), requests, 64));
+  for (round = 0; round < 32; ++round)
+    EQUAL(0, submitTransfer(pair.here, allocateBatchID(pair.here, 64), requests, 64));
   pair_close(&pair);
 }
 

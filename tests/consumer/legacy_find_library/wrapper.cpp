@@ -7,8 +7,7 @@
 
 class Agent {
  public:
-  explicit Agent(const std::string& host)
-      : engine_(createTransferEngine("P2PHANDSHAKE", host.c_str(), "", 0, true)) {}
+  explicit Agent(const std::string& host) : engine_(createTransferEngine("P2PHANDSHAKE", host.c_str(), "", 0, true)) {}
   ~Agent() { destroyTransferEngine(engine_); }
 
   int submit(const std::string& peer, const std::vector<transfer_request_t>& requests, notify_msg_t told) {
