@@ -1,10 +1,12 @@
 //! How bytes move. A path takes runs of slices and completes each slice exactly once; the batch that owns them says
 //! whether its memory may still be touched.
 
+mod connection;
 mod contact;
 pub mod local;
 pub mod mooncake;
 mod payload;
+mod queue;
 pub mod shm;
 pub mod tcp;
 
@@ -14,8 +16,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Code;
 use crate::sys::memory::Mem;
 pub use crate::telemetry::metrics::Path as PathKind;
+pub use connection::Connection;
 pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer, Strangers};
 pub use payload::{Gate, Payload, ZEROS};
+pub use queue::{RunQueue, submitter};
 
 /// Which way the bytes go, seen from the engine that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,17 +16,10 @@
 
 #include <mooncake.h>
 
+#include "../guard.h"
+
 /* The runner takes this exit status for "skipped", with the last line printed as the reason. */
 #define SKIPPED 77
-
-#define FAIL(...)                                           \
-  do {                                                      \
-    fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);         \
-    fprintf(stderr, __VA_ARGS__);                           \
-    fprintf(stderr, "\n");                                  \
-    fflush(NULL);                                           \
-    _exit(1); /* no exit handlers: threads may still run */ \
-  } while (0)
 
 /* CHECK(condition, "what %s", it): the condition holds, or the program ends with file, line and that text. */
 #define CHECK(condition, ...)                                                   \
@@ -56,26 +49,5 @@ static inline void check_status(const char *file, int line, const char *what, mc
     fflush(NULL);        \
     exit(SKIPPED);       \
   } while (0)
-
-/* RUN(a_sentence): runs one test function and names it, so that a hang or crash can be placed. */
-#define RUN(test)            \
-  do {                       \
-    printf("- %s\n", #test); \
-    fflush(stdout);          \
-    test();                  \
-  } while (0)
-
-static inline void hang_guard_fired(int number) {
-  static const char text[] = "hang guard: the test took far longer than it can need\n";
-  (void)number;
-  if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(3);
-  _exit(2);
-}
-
-/* Ends the program when it hangs. Generous: it is no measurement. */
-static inline void hang_guard(unsigned seconds) {
-  signal(SIGALRM, hang_guard_fired);
-  alarm(seconds);
-}
 
 #endif /* MC_TEST_CHECK_H */

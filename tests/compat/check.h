@@ -16,14 +16,7 @@
 
 #include <transfer_engine_c.h>
 
-#define FAIL(...)                                           \
-  do {                                                      \
-    fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);         \
-    fprintf(stderr, __VA_ARGS__);                           \
-    fprintf(stderr, "\n");                                  \
-    fflush(NULL);                                           \
-    _exit(1); /* no exit handlers: threads may still run */ \
-  } while (0)
+#include "../guard.h"
 
 #define CHECK(condition)                                \
   do {                                                  \
@@ -36,26 +29,6 @@
     long long want_ = (long long)(expected), have_ = (long long)(got);         \
     if (want_ != have_) FAIL("%s is %lld, expected %lld", #got, have_, want_); \
   } while (0)
-
-#define RUN(test)            \
-  do {                       \
-    printf("- %s\n", #test); \
-    fflush(stdout);          \
-    test();                  \
-  } while (0)
-
-static inline void hang_guard_fired(int number) {
-  static const char text[] = "hang guard: the test took far longer than it can need\n";
-  (void)number;
-  if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(3);
-  _exit(2);
-}
-
-/* Ends the program when it hangs. Generous: it is no measurement. */
-static inline void hang_guard(unsigned seconds) {
-  signal(SIGALRM, hang_guard_fired);
-  alarm(seconds);
-}
 
 static inline void pause_ms(long ms) {
   struct timespec time;

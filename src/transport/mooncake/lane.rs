@@ -4,8 +4,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::error::{Code, Error, Result};
 use crate::sys::clock;
 use crate::sys::memory::{IoVec, Mem};
 use crate::sys::net::{self, Blocking};
-use crate::sys::reactor::{Interest, Ready, Source, Token};
-use crate::transport::{Opcode, Outcome, Run};
+use crate::sys::reactor::{Ready, Source, Token};
+use crate::transport::{Connection, Opcode, Outcome, Run};
 use crate::{bail, fail};
 
 /// Most unanswered bytes on one lane.
@@ -28,11 +27,6 @@ const WINDOW: usize = 8 << 20;
 pub const SEND_BUDGET: usize = 4 << 20;
 /// How long a thread that waits for bytes sleeps before it looks at the clock.
 const READ_PATIENCE: Duration = Duration::from_millis(10);
-/// A thread that found another one receiving leaves that to the worker for so long.
-const CONTENDED_NS: u64 = 2_000_000;
-/// A lane with answers to come that no thread receives goes back to its worker after this time, an unused one later.
-const UNDRIVEN_NS: u64 = 4_000_000;
-const UNUSED_NS: u64 = 50_000_000;
 
 struct Sender {
     train: Option<Arc<Train>>,
@@ -59,22 +53,14 @@ const WAIT_BYTES: usize = 64 << 10;
 pub struct Lane {
     remote: Weak<Remote>,
     hub: Arc<Hub>,
-    socket: TcpStream,
-    token: Token,
+    connection: Connection,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
     /// Those that were or are being sent, in that order.
     trains: Mutex<VecDeque<Arc<Train>>>,
-    unanswered: AtomicUsize,
     /// Requests that were answered: a connection that never worked is another matter than one that was cut.
     answered: AtomicU64,
     is_connected: AtomicBool,
-    is_dead: AtomicBool,
-    /// The worker is told of bytes that arrive; not while a waiting thread receives them itself.
-    is_armed: AtomicBool,
-    led_ns: AtomicU64,
-    contended_ns: AtomicU64,
-    heard_ns: AtomicU64,
 }
 
 /// What was under way on a lane that ended.
@@ -91,9 +77,8 @@ impl Lane {
         let socket = net::connect_start(address).map_err(|error| fail!(Unreachable, "{error}"))?;
         let lane = Arc::new(Lane {
             remote: Arc::downgrade(remote),
-            token: hub.reactor.token(index + 1),
+            connection: Connection::new(&hub.reactor, index + 1, socket),
             hub,
-            socket,
             sender: Mutex::new(Sender { train: None, sent: 0, vectors: Vec::with_capacity(64) }),
             receiver: Mutex::new(Receiver {
                 received: 0,
@@ -104,18 +89,10 @@ impl Lane {
                 sink: Vec::new(),
             }),
             trains: Mutex::new(VecDeque::with_capacity(8)),
-            unanswered: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
             is_connected: AtomicBool::new(false),
-            is_dead: AtomicBool::new(false),
-            is_armed: AtomicBool::new(true),
-            led_ns: AtomicU64::new(0),
-            contended_ns: AtomicU64::new(0),
-            heard_ns: AtomicU64::new(clock::now_ns()),
         });
-        let interest = Interest { readable: true, writable: true, edge: true };
-        let added = lane.hub.reactor.add_as(lane.token, lane.socket.as_fd(), interest, lane.clone());
-        added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
+        lane.connection.watch(lane.clone())?;
         Ok(lane)
     }
 
@@ -124,21 +101,21 @@ impl Lane {
     }
 
     pub fn is_dead(&self) -> bool {
-        self.is_dead.load(Ordering::Acquire)
+        self.connection.is_dead()
     }
 
     /// Bytes sent or asked for that were not answered.
     pub fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Acquire)
+        self.connection.unanswered()
     }
 
     pub fn heard_ns(&self) -> u64 {
-        self.heard_ns.load(Ordering::Relaxed)
+        self.connection.heard_ns()
     }
 
     /// Calls this lane's worker, which sends what waits.
     pub fn nudge(&self) {
-        self.hub.reactor.nudge(self.token);
+        self.connection.nudge();
     }
 
     /// Sends what waits, if no other thread does, at most `budget` bytes of it. Never waits.
@@ -158,7 +135,7 @@ impl Lane {
                 }
             }
             drop(sender);
-            if !remote.has_queued() || self.unanswered() >= WINDOW {
+            if remote.queue.is_empty() || self.unanswered() >= WINDOW {
                 return Ok(());
             }
             if left == 0 {
@@ -179,7 +156,9 @@ impl Lane {
                 *sent,
                 vectors,
                 |_, _| is_shut.set(true),
-                |vectors| if is_shut.get() { Ok(None) } else { net::send(&self.socket, vectors, false) },
+                |vectors| {
+                    if is_shut.get() { Ok(None) } else { net::send(&self.connection.socket, vectors, false) }
+                },
             );
             if is_shut.get() {
                 // What was announced cannot be sent any more, and nothing else may be sent in its place.
@@ -205,8 +184,8 @@ impl Lane {
         let Some(train) = remote.take_train() else { return false };
         let train = Arc::new(train);
         *left = left.saturating_sub(train.bytes);
-        if self.unanswered.fetch_add(train.bytes, Ordering::AcqRel) == 0 {
-            self.heard_ns.store(clock::now_ns(), Ordering::Relaxed);
+        if self.connection.owe(train.bytes) {
+            self.connection.heard();
         }
         // Before it is sent: the answer may come first.
         self.trains.lock().push_back(train.clone());
@@ -229,12 +208,13 @@ impl Lane {
             bail!(ConnectionLost, "the connection was given up");
         }
         let Some(train) = self.trains.lock().front().cloned() else { return self.look_unasked() };
-        let (asked, got) = receiver.receive(&self.socket, &train, blocking).map_err(|error| lost(&error))?;
+        let (asked, got) =
+            receiver.receive(&self.connection.socket, &train, blocking).map_err(|error| lost(&error))?;
         let Some(bytes) = got else { return Ok(true) };
         if bytes == 0 {
             bail!(ConnectionLost, "the peer closed the connection");
         }
-        self.heard_ns.store(clock::now_ns(), Ordering::Relaxed);
+        self.connection.heard();
         receiver.received += bytes;
         self.take_note(receiver, &train)?;
         Ok(bytes < asked)
@@ -243,7 +223,7 @@ impl Lane {
     /// Nothing is expected: a peer that sends all the same makes no sense, one that closes has done nothing wrong.
     fn look_unasked(&self) -> Result<bool> {
         let mut byte = [0; 1];
-        let got = net::receive(&self.socket, &[IoVec::bytes_mut(&mut byte)], Blocking::No);
+        let got = net::receive(&self.connection.socket, &[IoVec::bytes_mut(&mut byte)], Blocking::No);
         match got.map_err(|error| lost(&error))? {
             None => Ok(true),
             Some(0) => bail!(ConnectionLost, "the peer closed the connection"),
@@ -270,7 +250,7 @@ impl Lane {
             receiver.done = 0;
             receiver.progress = Progress::default();
             self.trains.lock().pop_front();
-            self.unanswered.fetch_sub(train.bytes, Ordering::AcqRel);
+            self.connection.answered(train.bytes);
         }
         Ok(())
     }
@@ -295,35 +275,16 @@ impl Lane {
     /// Receives on the calling thread until `is_done`; false when another thread does, or nothing is awaited. The caller
     /// holds the remote: see `ready`.
     pub fn lead(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<bool> {
-        if self.unanswered() == 0 || self.is_dead() {
-            return Ok(false);
-        }
-        let now = clock::now_ns();
-        if now.saturating_sub(self.contended_ns.load(Ordering::Relaxed)) < CONTENDED_NS {
-            // Whoever led last may have left it disarmed.
-            self.hand_to_worker();
-            return Ok(false);
-        }
-        let Some(mut receiver) = self.receiver.try_lock() else {
-            // The worker may hold it for a moment, too; a leader leaves it disarmed.
-            if !self.is_armed.load(Ordering::Acquire) {
-                self.contended_ns.store(now, Ordering::Relaxed);
-            }
-            return Ok(false);
-        };
-        self.arm(false);
-        let result = self.lead_locked(&mut receiver, is_done, until_ns);
-        drop(receiver);
-        self.led_ns.store(clock::now_ns(), Ordering::Relaxed);
-        // Answers of other threads are still to come, and those sleep. Where one of them armed it meanwhile, the worker may
-        // have been told already, and found us here.
-        if self.is_armed.load(Ordering::Acquire) || (self.unanswered() > 0 && until_ns > now) {
-            self.arm(true);
-        }
-        result.map(|()| true)
+        self.connection
+            .lead(&self.receiver, until_ns, |receiver| self.receive_until(receiver, is_done, until_ns))
     }
 
-    fn lead_locked(&self, receiver: &mut Receiver, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<()> {
+    fn receive_until(
+        &self,
+        receiver: &mut Receiver,
+        is_done: &dyn Fn() -> bool,
+        until_ns: u64,
+    ) -> Result<()> {
         loop {
             self.send_queued(SEND_BUDGET)?;
             if is_done() || self.unanswered() == 0 {
@@ -337,43 +298,19 @@ impl Lane {
         }
     }
 
-    /// Switches the worker's interest in what arrives. Asked for again, it is told again of what is there.
-    fn arm(&self, wanted: bool) {
-        if !self.is_armed.swap(wanted, Ordering::AcqRel) && !wanted {
-            return;
-        }
-        let interest = Interest { readable: wanted, writable: true, edge: true };
-        let _ = self.hub.reactor.modify(self.token, self.socket.as_fd(), interest);
-    }
-
     /// Lets the worker receive, unless a thread is at it.
     pub fn hand_to_worker(&self) {
-        if !self.is_armed.load(Ordering::Acquire) && self.receiver.try_lock().is_some() {
-            self.arm(true);
-        }
+        self.connection.hand_to_worker(&self.receiver);
     }
 
     /// The worker takes over again when no thread received for a while. True while the clock must come back for that.
     pub fn tick(&self, now: u64) -> bool {
-        if self.is_dead() || self.is_armed.load(Ordering::Acquire) {
-            return false;
-        }
-        let idle_ns = now.saturating_sub(self.led_ns.load(Ordering::Relaxed));
-        let patience = if self.unanswered() > 0 { UNDRIVEN_NS } else { UNUSED_NS };
-        if idle_ns > patience && self.receiver.try_lock().is_some() {
-            self.arm(true);
-            return false;
-        }
-        true
+        self.connection.tick(&self.receiver, now)
     }
 
     /// Gives the connection up. What was under way is still in its books: `take_back` hands it out.
     pub fn kill(&self) {
-        if self.is_dead.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        self.hub.reactor.remove(self.token, self.socket.as_fd());
+        self.connection.kill();
     }
 
     /// After `kill`: waits for threads in the middle of a system call, and returns what was not answered. Must not be
@@ -381,7 +318,7 @@ impl Lane {
     pub fn take_back(&self) -> TakenBack {
         drop(self.sender.lock());
         let mut receiver = self.receiver.lock();
-        self.unanswered.store(0, Ordering::Release);
+        self.connection.forget_owed();
         let refused = receiver.refused.take();
         let mut taken = TakenBack {
             refused: Vec::new(),
@@ -421,8 +358,8 @@ impl Lane {
     }
 
     fn finish_connecting(&self) -> Result<()> {
-        net::connect_finish(&self.socket).map_err(|error| fail!(Unreachable, "{error}"))?;
-        net::prepare_stream(&self.socket, READ_PATIENCE, self.hub.keepalive * 3)
+        net::connect_finish(&self.connection.socket).map_err(|error| fail!(Unreachable, "{error}"))?;
+        net::prepare_stream(&self.connection.socket, READ_PATIENCE, self.hub.keepalive * 3)
             .map_err(|error| fail!(Unreachable, "{error}"))?;
         self.is_connected.store(true, Ordering::Release);
         self.send_queued(SEND_BUDGET)
@@ -430,12 +367,12 @@ impl Lane {
 
     fn fail(&self, error: Error) {
         if let (Some(remote), false) = (self.remote.upgrade(), self.is_dead()) {
-            remote.lane_broken(self.token, error);
+            remote.lane_broken(self.connection.token, error);
         }
     }
 
     pub fn token(&self) -> Token {
-        self.token
+        self.connection.token
     }
 }
 
@@ -505,7 +442,7 @@ impl Source for Lane {
         let result = (|| {
             if !self.is_connected.load(Ordering::Acquire) {
                 // A nudge comes as writable, too, and before the outcome is known there is no error either.
-                let is_decided = ready.hung_up || net::wait_writable(&self.socket, Duration::ZERO);
+                let is_decided = ready.hung_up || net::wait_writable(&self.connection.socket, Duration::ZERO);
                 return if is_decided { self.finish_connecting() } else { Ok(()) };
             }
             if ready.readable {

@@ -1,7 +1,6 @@
 //! The way to the memory of one engine of Mooncake, in one life of it: shares slices out over its connections. What to do
 //! when the peer cannot be reached is decided by its owner.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,20 +12,12 @@ use super::lane::{Lane, SEND_BUDGET};
 use super::train::{TRAIN_BYTES, TRAIN_SLICES, Train};
 use crate::error::{Code, Error};
 use crate::sys::reactor::Token;
-use crate::transport::{Opcode, Outcome, Owner, PRIORITIES, Path, PathKind, Run, same_owner};
+use crate::transport::{Opcode, Outcome, Owner, Path, PathKind, Run, RunQueue, same_owner, submitter};
 
 /// Times that a slice is sent again after lost connections.
 const CONNECTION_RETRIES: u32 = 5;
 /// A batch of at least this many bytes is shared out over all connections.
 const SHARE_BYTES: usize = 2 * TRAIN_BYTES;
-
-thread_local! {
-    /// Counts the threads that submit, so that neighbours use different connections.
-    static THREAD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
-}
 
 /// Who owns a remote.
 pub trait RemoteEvents: Send + Sync {
@@ -59,8 +50,7 @@ pub struct Remote {
     lanes: RwLock<Lanes>,
     /// Failed connections since the last one that worked.
     attempts: AtomicUsize,
-    queue: Mutex<[VecDeque<Run>; PRIORITIES]>,
-    queued: AtomicUsize,
+    pub(super) queue: RunQueue,
     me: Weak<Remote>,
 }
 
@@ -82,8 +72,7 @@ impl Remote {
             events,
             phase: Mutex::new(Phase::Active),
             attempts: AtomicUsize::new(0),
-            queue: Mutex::default(),
-            queued: AtomicUsize::new(0),
+            queue: RunQueue::default(),
             me: me.clone(),
         });
         remote.hub.remotes.lock().push(Arc::downgrade(&remote));
@@ -101,20 +90,11 @@ impl Remote {
 
     // ---- slices
 
-    fn put(&self, run: Run) {
-        let mut queue = self.queue.lock();
-        self.queued.fetch_add(run.count as usize, Ordering::AcqRel);
-        queue[run.owner.priority() as usize].push_back(run);
-    }
-
-    pub(super) fn has_queued(&self) -> bool {
-        self.queued.load(Ordering::Acquire) > 0
-    }
-
     /// The next slices of one kind, the most urgent first. Those of a batch that was stopped do not go.
     pub(super) fn take_train(&self) -> Option<Train> {
         loop {
-            let runs = self.take_slices()?;
+            let mut runs = Vec::new();
+            self.queue.take(|_| TRAIN_BYTES, TRAIN_SLICES, &mut runs)?;
             let (stopped, wanted): (Vec<Run>, Vec<Run>) =
                 runs.into_iter().partition(|run| run.owner.stopped().is_some());
             for run in stopped {
@@ -124,38 +104,6 @@ impl Remote {
                 return Some(Train::of(wanted, self.has_status));
             }
         }
-    }
-
-    fn take_slices(&self) -> Option<Vec<Run>> {
-        let mut queue = self.queue.lock();
-        let waiting = queue.iter_mut().find(|waiting| !waiting.is_empty())?;
-        let opcode = waiting.front()?.slices()[0].opcode;
-        let (mut room, mut slots) = (TRAIN_BYTES, TRAIN_SLICES);
-        let mut runs = Vec::new();
-        while let Some(run) = waiting.front_mut() {
-            let fits = run
-                .slices()
-                .iter()
-                .take(slots)
-                .take_while(|slice| {
-                    let fits = slice.opcode == opcode && (slice.len() <= room || room == TRAIN_BYTES);
-                    room = if fits { room.saturating_sub(slice.len()) } else { room };
-                    fits
-                })
-                .count() as u32;
-            if fits == 0 {
-                break;
-            }
-            slots -= fits as usize;
-            self.queued.fetch_sub(fits as usize, Ordering::AcqRel);
-            if fits == run.count {
-                runs.extend(waiting.pop_front());
-            } else {
-                runs.push(run.split_front(fits));
-                break;
-            }
-        }
-        Some(runs)
     }
 
     fn complete_unsent(&self, run: &Run) {
@@ -181,7 +129,7 @@ impl Remote {
             }
         }
         let lanes = self.lanes.read().clone();
-        let first = THREAD.with(|number| *number) % lanes.len();
+        let first = submitter() % lanes.len();
         let is_idle = |lane: &&Arc<Lane>| lane.is_connected() && lane.unanswered() == 0;
         let idle = lanes[first].iter().find(is_idle).or_else(|| lanes.iter().flatten().find(is_idle));
         if let Some(lane) = idle {
@@ -259,7 +207,7 @@ impl Remote {
             self.attempts.store(0, Ordering::Relaxed);
         }
         self.fail_closed();
-        if !self.has_queued() {
+        if self.queue.is_empty() {
             return;
         }
         if taken.has_worked || error.code == Code::Canceled {
@@ -295,7 +243,7 @@ impl Remote {
             }
             *phase = Phase::Active;
         }
-        if self.has_queued() {
+        if !self.queue.is_empty() {
             self.kick(0);
         }
     }
@@ -313,7 +261,7 @@ impl Remote {
     }
 
     fn fail_all(&self, error: &Error) {
-        for run in self.tear_down().into_iter().chain(self.take_queue()) {
+        for run in self.tear_down().into_iter().chain(self.queue.take_all()) {
             run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
         }
     }
@@ -322,16 +270,10 @@ impl Remote {
     fn fail_closed(&self) {
         let phase = self.phase.lock().clone();
         if let Phase::Closed(error) = phase {
-            for run in self.take_queue() {
+            for run in self.queue.take_all() {
                 run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
             }
         }
-    }
-
-    fn take_queue(&self) -> Vec<Run> {
-        let mut queue = self.queue.lock();
-        self.queued.store(0, Ordering::Release);
-        queue.iter_mut().flat_map(std::mem::take).collect()
     }
 
     /// Ends every connection; returns what was not answered.
@@ -357,7 +299,7 @@ impl Remote {
             }
             None => {
                 self.hub.metrics.retry_count.increment();
-                return self.put(run);
+                return self.queue.put(run);
             }
         };
         run.complete(Outcome::Failed(code), &|| error.message().to_owned());
@@ -415,7 +357,7 @@ impl Path for Remote {
             return run.complete(Outcome::Failed(error.code), &|| error.message().to_owned());
         }
         let bytes = run.slices().iter().map(|slice| slice.len()).sum();
-        self.put(run);
+        self.queue.put(run);
         self.kick(bytes);
         self.fail_closed();
     }
@@ -437,21 +379,7 @@ impl Path for Remote {
 
     fn prune(&self, owner: &Arc<dyn Owner>, epoch: u32) {
         let is_mine = |run: &Run| run.epoch == epoch && same_owner(&run.owner, owner);
-        let mut mine = Vec::new();
-        {
-            let mut queue = self.queue.lock();
-            for waiting in queue.iter_mut() {
-                waiting.retain(|run| {
-                    if is_mine(run) {
-                        mine.push(run.clone());
-                    }
-                    !is_mine(run)
-                });
-            }
-            let removed: usize = mine.iter().map(|run| run.count as usize).sum();
-            self.queued.fetch_sub(removed, Ordering::AcqRel);
-        }
-        for run in mine {
+        for run in self.queue.take_those(is_mine) {
             self.complete_unsent(&run);
         }
         let reason = owner.stopped().unwrap_or(Code::Canceled);

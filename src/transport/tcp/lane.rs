@@ -3,13 +3,11 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::Node;
 use super::auth::Seal;
 use super::greet::{ClientGreeting, Met};
 use super::link::Link;
@@ -18,9 +16,9 @@ use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, FLAG_MORE, Header, 
 use crate::error::{Code, Error, Result};
 use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
-use crate::sys::reactor::{Interest, Ready, Source, Token};
+use crate::sys::reactor::{Ready, Source};
 use crate::sys::{checksum, clock};
-use crate::transport::{Opcode, Outcome, Run};
+use crate::transport::{Connection, Opcode, Outcome, Run};
 use crate::{bail, fail};
 
 /// Most unanswered bytes on one lane: the pipe stays full over a long link, and a slow lane takes no more than that.
@@ -82,12 +80,10 @@ struct State {
 
 pub struct Lane {
     link: Weak<Link>,
-    node: Arc<Node>,
     /// 0 carries control messages, the others data.
     pub index: u32,
     pub epoch: u64,
-    socket: TcpStream,
-    token: Token,
+    connection: Connection,
     state: Mutex<State>,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
@@ -96,20 +92,12 @@ pub struct Lane {
     checksums: Mutex<Vec<(u32, u32)>>,
     /// Lists of runs for frames to come, so that posting allocates nothing.
     spare_runs: Mutex<Vec<Vec<Run>>>,
-    unanswered: AtomicUsize,
     /// The last WRITE said that more follows: the peer may hold its acknowledgements back until then.
     has_promised: AtomicBool,
     /// Control messages that wait to be sent.
     messages: Mutex<VecDeque<Vec<u8>>>,
     seal_out: Mutex<Option<Seal>>,
     is_ready: AtomicBool,
-    is_dead: AtomicBool,
-    /// The worker is told of bytes that arrive; not while a waiting thread receives them itself.
-    is_armed: AtomicBool,
-    led_ns: AtomicU64,
-    /// When last a thread found another one receiving: then the worker serves both better.
-    contended_ns: AtomicU64,
-    heard_ns: AtomicU64,
     me: Weak<Lane>,
 }
 
@@ -118,11 +106,9 @@ impl Lane {
     pub fn start(link: &Arc<Link>, index: u32, epoch: u64, socket: TcpStream) -> Result<Arc<Lane>> {
         let lane = Arc::new_cyclic(|me| Lane {
             link: Arc::downgrade(link),
-            node: link.node.clone(),
             index,
             epoch,
-            socket,
-            token: link.node.reactor.token(index as usize),
+            connection: Connection::new(&link.node.reactor, index as usize, socket),
             state: Mutex::new(State {
                 phase: Phase::Connecting,
                 greeting: None,
@@ -139,21 +125,13 @@ impl Lane {
             flights: Mutex::new(VecDeque::with_capacity(64)),
             checksums: Mutex::default(),
             spare_runs: Mutex::new((0..SPARE_RUNS).map(|_| Vec::with_capacity(4)).collect()),
-            unanswered: AtomicUsize::new(0),
             has_promised: AtomicBool::new(false),
             messages: Mutex::default(),
             seal_out: Mutex::new(None),
             is_ready: AtomicBool::new(false),
-            is_dead: AtomicBool::new(false),
-            is_armed: AtomicBool::new(true),
-            led_ns: AtomicU64::new(0),
-            contended_ns: AtomicU64::new(0),
-            heard_ns: AtomicU64::new(clock::now_ns()),
             me: me.clone(),
         });
-        let interest = Interest { readable: true, writable: true, edge: true };
-        let added = lane.node.reactor.add_as(lane.token, lane.socket.as_fd(), interest, lane.clone());
-        added.map_err(|error| fail!(Io, "watching a connection: {error}"))?;
+        lane.connection.watch(lane.clone())?;
         Ok(lane)
     }
 
@@ -162,16 +140,16 @@ impl Lane {
     }
 
     pub fn is_dead(&self) -> bool {
-        self.is_dead.load(Ordering::Acquire)
+        self.connection.is_dead()
     }
 
     /// Bytes sent or asked for that were not answered.
     pub fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Acquire)
+        self.connection.unanswered()
     }
 
     pub fn heard_ns(&self) -> u64 {
-        self.heard_ns.load(Ordering::Relaxed)
+        self.connection.heard_ns()
     }
 
     /// Puts a control message in the queue; `header.length` is set here.
@@ -184,7 +162,7 @@ impl Lane {
 
     /// Calls this lane's worker, which sends what waits.
     pub fn nudge(&self) {
-        self.node.reactor.nudge(self.token);
+        self.connection.nudge();
     }
 
     /// Sends what waits, if no other thread does: messages of this lane, then slices of the link, at most `budget`
@@ -202,7 +180,7 @@ impl Lane {
             while sender.is_sending || (left > 0 && self.next_frame(&link, &mut sender, &mut left)) {
                 sender.is_sending = true;
                 let Sender { frame, vectors, .. } = &mut *sender;
-                if send_frame(&self.socket, frame, vectors)? == Sent::Blocked {
+                if send_frame(&self.connection.socket, frame, vectors)? == Sent::Blocked {
                     is_blocked = true;
                     break;
                 }
@@ -232,7 +210,7 @@ impl Lane {
     fn has_work(&self, link: &Link) -> bool {
         !self.messages.lock().is_empty()
             || self.has_promised.load(Ordering::Acquire)
-            || (self.index > 0 && self.is_ready() && link.has_queued() && self.unanswered() < WINDOW)
+            || (self.index > 0 && self.is_ready() && !link.queue.is_empty() && self.unanswered() < WINDOW)
     }
 
     /// Makes the next frame; false when nothing may go.
@@ -246,7 +224,7 @@ impl Lane {
         }
         let mut runs = self.spare_runs.lock().pop().unwrap_or_default();
         let room = |opcode| if opcode == Opcode::Write { WRITE_BYTES } else { READ_BYTES };
-        let Some(opcode) = link.take_slices(room, FRAME_SLICES, &mut runs) else {
+        let Some(opcode) = link.queue.take(room, FRAME_SLICES, &mut runs) else {
             self.spare_runs.lock().push(runs);
             return self.keep_promise(sender);
         };
@@ -256,7 +234,7 @@ impl Lane {
         };
         let id = sender.next_id;
         sender.next_id += 1;
-        let has_more = opcode == Opcode::Write && link.has_queued();
+        let has_more = opcode == Opcode::Write && !link.queue.is_empty();
         self.has_promised.store(has_more, Ordering::Release);
         let mut flags = if has_checksum { FLAG_CHECKSUM } else { 0 };
         if has_more {
@@ -264,7 +242,7 @@ impl Lane {
         }
         let bytes = build(&mut sender.frame, opcode, id, &runs, flags, offset);
         *left = left.saturating_sub(bytes);
-        self.unanswered.fetch_add(bytes, Ordering::AcqRel);
+        self.connection.owe(bytes);
         self.flights.lock().push_back(Flight { id, opcode, runs, bytes, answered: 0, refused: Vec::new() });
         true
     }
@@ -291,43 +269,25 @@ impl Lane {
         if self.is_dead() {
             bail!(ConnectionLost, "the connection was given up");
         }
-        let looked = receiver.look(&self.socket, blocking, &mut Answers { lane: self })?;
+        let looked = receiver.look(&self.connection.socket, blocking, &mut Answers { lane: self })?;
         if looked.bytes > 0 {
-            self.heard_ns.store(clock::now_ns(), Ordering::Relaxed);
+            self.connection.heard();
         }
         Ok(looked)
     }
 
     /// Receives on the calling thread until `is_done`; false when another thread does, or nothing is awaited.
     pub fn lead(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<bool> {
-        if self.unanswered() == 0 || self.is_dead() {
-            return Ok(false);
-        }
-        let now = clock::now_ns();
-        if now.saturating_sub(self.contended_ns.load(Ordering::Relaxed)) < CONTENDED_NS {
-            // Whoever led last may have left it disarmed.
-            self.hand_to_worker();
-            return Ok(false);
-        }
-        let Some(mut receiver) = self.receiver.try_lock() else {
-            // The worker may hold it for a moment, too; a leader leaves it disarmed.
-            if !self.is_armed.load(Ordering::Acquire) {
-                self.contended_ns.store(now, Ordering::Relaxed);
-            }
-            return Ok(false);
-        };
-        self.arm(false);
-        let result = self.lead_locked(&mut receiver, is_done, until_ns);
-        drop(receiver);
-        self.led_ns.store(clock::now_ns(), Ordering::Relaxed);
-        if self.unanswered() > 0 && until_ns > now {
-            // Answers of other threads are still to come, and those sleep.
-            self.arm(true);
-        }
-        result.map(|()| true)
+        self.connection
+            .lead(&self.receiver, until_ns, |receiver| self.receive_until(receiver, is_done, until_ns))
     }
 
-    fn lead_locked(&self, receiver: &mut Receiver, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<()> {
+    fn receive_until(
+        &self,
+        receiver: &mut Receiver,
+        is_done: &dyn Fn() -> bool,
+        until_ns: u64,
+    ) -> Result<()> {
         loop {
             self.send_queued(SEND_BUDGET)?;
             if is_done() || self.unanswered() == 0 {
@@ -350,48 +310,23 @@ impl Lane {
         }
     }
 
-    /// Switches the worker's interest in what arrives.
-    fn arm(&self, wanted: bool) {
-        // Arming again makes the kernel tell anew of what is there: another thread may have swallowed the first word.
-        if self.is_armed.swap(wanted, Ordering::AcqRel) == wanted && !wanted {
-            return;
-        }
-        let interest = Interest { readable: wanted, writable: true, edge: true };
-        let _ = self.node.reactor.modify(self.token, self.socket.as_fd(), interest);
-    }
-
     /// Lets the worker receive, unless a thread is at it.
     pub fn hand_to_worker(&self) {
-        if !self.is_armed.load(Ordering::Acquire) && self.receiver.try_lock().is_some() {
-            self.arm(true);
-        }
+        self.connection.hand_to_worker(&self.receiver);
     }
 
     pub fn peer_address(&self) -> Result<std::net::SocketAddr> {
-        self.socket.peer_addr().map_err(|error| fail!(ConnectionLost, "{error}"))
+        self.connection.socket.peer_addr().map_err(|error| fail!(ConnectionLost, "{error}"))
     }
 
     /// The worker takes over again when no thread received for a while. True while the clock must come back for that.
     pub fn tick(&self, now: u64) -> bool {
-        if self.is_dead() || self.is_armed.load(Ordering::Acquire) {
-            return false;
-        }
-        let idle_ns = now.saturating_sub(self.led_ns.load(Ordering::Relaxed));
-        let patience = if self.unanswered() > 0 { UNDRIVEN_NS } else { UNUSED_NS };
-        if idle_ns > patience && self.receiver.try_lock().is_some() {
-            self.arm(true);
-            return false;
-        }
-        true
+        self.connection.tick(&self.receiver, now)
     }
 
     /// Gives the connection up. What was under way is still in its books: `take_back` hands it out.
     pub fn kill(&self) {
-        if self.is_dead.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        self.node.reactor.remove(self.token, self.socket.as_fd());
+        self.connection.kill();
     }
 
     /// After `kill`: waits for threads in the middle of a system call, and returns what was not answered. Must not be
@@ -399,7 +334,7 @@ impl Lane {
     pub fn take_back(&self) -> Vec<Run> {
         drop(self.sender.lock());
         drop(self.receiver.lock());
-        self.unanswered.store(0, Ordering::Release);
+        self.connection.forget_owed();
         std::mem::take(&mut *self.flights.lock()).into_iter().flat_map(|flight| flight.runs).collect()
     }
 
@@ -421,8 +356,8 @@ impl Lane {
     }
 
     fn greet(&self, link: &Arc<Link>) -> Result<()> {
-        net::connect_finish(&self.socket).map_err(|error| fail!(Unreachable, "{error}"))?;
-        net::prepare_stream(&self.socket, READ_PATIENCE, link.node.keepalive * 3)
+        net::connect_finish(&self.connection.socket).map_err(|error| fail!(Unreachable, "{error}"))?;
+        net::prepare_stream(&self.connection.socket, READ_PATIENCE, link.node.keepalive * 3)
             .map_err(|error| fail!(Unreachable, "{error}"))?;
         let (greeting, hello) = ClientGreeting::start(&link.node, self.epoch, self.index);
         {
@@ -484,7 +419,7 @@ impl Lane {
 
     /// A frame was answered: completes its slices.
     fn settle(&self, flight: Flight) {
-        self.unanswered.fetch_sub(flight.bytes, Ordering::AcqRel);
+        self.connection.answered(flight.bytes);
         let Some(link) = self.link.upgrade() else { return };
         let refusal = |position: usize| {
             flight.refused.iter().find(|(refused, _)| *refused as usize == position).map(|(_, code)| *code)
@@ -529,12 +464,6 @@ impl Lane {
 const SPIN_NS: u64 = 50_000;
 /// Lists of runs that a lane keeps.
 const SPARE_RUNS: usize = 16;
-/// Threads that met on a lane leave it to the worker for this long.
-const CONTENDED_NS: u64 = 2_000_000;
-/// A lane that waiting threads left with answers to come is looked after again after this time,
-const UNDRIVEN_NS: u64 = 4_000_000;
-/// and one that nobody used, after this.
-const UNUSED_NS: u64 = 50_000_000;
 
 /// Fills a frame; returns the bytes of its slices.
 fn build(frame: &mut OutFrame, opcode: Opcode, id: u64, runs: &[Run], flags: u16, offset_us: i64) -> usize {

@@ -1,8 +1,8 @@
 //! The way to one peer: connects, greets, shares slices out over its lanes, and starts anew when a connection breaks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::wire::{Header, Method};
 use super::{Contact, ContactEvents, Greeting, Node, Reply, ShmOffer};
 use crate::error::{Code, Error, Result};
 use crate::sys::{clock, net};
-use crate::transport::{Opcode, Outcome, Owner, PRIORITIES, Path, PathKind, Run, same_owner};
+use crate::transport::{Opcode, Outcome, Owner, Path, PathKind, Run, RunQueue, same_owner, submitter};
 use crate::{bail, fail};
 
 /// Times that connecting is tried again before those who wait are told, and the pause before each.
@@ -69,14 +69,6 @@ struct Call {
     is_sent: bool,
 }
 
-thread_local! {
-    /// Counts the threads that submit, so that neighbours use different lanes.
-    static THREAD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
-}
-
 type Lanes = Arc<Vec<Arc<Lane>>>;
 
 pub struct Link {
@@ -90,8 +82,7 @@ pub struct Link {
     control: RwLock<Option<Arc<Lane>>>,
     lanes: RwLock<Lanes>,
     seal_in: Mutex<Option<Seal>>,
-    queue: Mutex<[VecDeque<Run>; PRIORITIES]>,
-    queued: AtomicUsize,
+    pub(super) queue: RunQueue,
     calls: Mutex<HashMap<u64, Call>>,
     next_call: AtomicU64,
     /// When the peer was asked whether it lives; 0: not, since it was last heard.
@@ -129,8 +120,7 @@ impl Link {
             control: RwLock::default(),
             lanes: RwLock::default(),
             seal_in: Mutex::new(None),
-            queue: Mutex::new(Default::default()),
-            queued: AtomicUsize::new(0),
+            queue: RunQueue::default(),
             calls: Mutex::default(),
             next_call: AtomicU64::new(1),
             pinged_ns: AtomicU64::new(0),
@@ -295,7 +285,7 @@ impl Link {
                 | Code::Internal
                 | Code::Permission
         );
-        let has_waiting = !under_way.is_empty() || self.has_queued() || self.has_calls();
+        let has_waiting = !under_way.is_empty() || !self.queue.is_empty() || self.has_calls();
         let again = {
             let mut state = self.state.lock();
             // Somebody may wait for the peer or its regions without a slice in our queue.
@@ -354,7 +344,7 @@ impl Link {
                 run.owner.complete(run.epoch, index, Outcome::Failed(code), &|| error.message().to_owned());
             } else {
                 self.node.metrics.retry_count.increment();
-                self.put(Run { owner: run.owner.clone(), epoch: run.epoch, first: index, count: 1 });
+                self.queue.put(Run { owner: run.owner.clone(), epoch: run.epoch, first: index, count: 1 });
             }
         }
     }
@@ -379,12 +369,7 @@ impl Link {
     }
 
     fn fail_queued(&self, code: Code, text: &str) {
-        let runs: Vec<Run> = {
-            let mut queue = self.queue.lock();
-            self.queued.store(0, Ordering::Release);
-            queue.iter_mut().flat_map(std::mem::take).collect()
-        };
-        for run in runs {
+        for run in self.queue.take_all() {
             run.complete(Outcome::Failed(code), &|| text.to_owned());
         }
     }
@@ -474,55 +459,6 @@ impl Link {
 
     // ---- slices
 
-    fn put(&self, run: Run) {
-        let mut queue = self.queue.lock();
-        self.queued.fetch_add(run.count as usize, Ordering::AcqRel);
-        queue[run.owner.priority() as usize].push_back(run);
-    }
-
-    pub(super) fn has_queued(&self) -> bool {
-        self.queued.load(Ordering::Acquire) > 0
-    }
-
-    /// Takes slices of one kind that fit into a frame, the most urgent first.
-    pub(super) fn take_slices(
-        &self,
-        bytes: impl Fn(Opcode) -> usize,
-        count: usize,
-        runs: &mut Vec<Run>,
-    ) -> Option<Opcode> {
-        runs.clear();
-        let mut queue = self.queue.lock();
-        let lane = queue.iter_mut().find(|lane| !lane.is_empty())?;
-        let opcode = lane.front()?.slices()[0].opcode;
-        let bytes = bytes(opcode);
-        let (mut room, mut slots) = (bytes, count);
-        while let Some(run) = lane.front_mut() {
-            let fits = run
-                .slices()
-                .iter()
-                .take(slots)
-                .take_while(|slice| {
-                    let fits = slice.opcode == opcode && (slice.len() <= room || room == bytes);
-                    room = if fits { room.saturating_sub(slice.len()) } else { room };
-                    fits
-                })
-                .count() as u32;
-            if fits == 0 {
-                break;
-            }
-            slots -= fits as usize;
-            self.queued.fetch_sub(fits as usize, Ordering::AcqRel);
-            if fits == run.count {
-                runs.extend(lane.pop_front());
-            } else {
-                runs.push(run.split_front(fits));
-                break;
-            }
-        }
-        Some(opcode)
-    }
-
     /// Sends on an idle lane at once; a large batch is shared out over all.
     fn kick(&self, bytes: usize, opcode: Opcode) {
         let lanes = self.lanes.read().clone();
@@ -540,7 +476,7 @@ impl Link {
         let first = self.pick(&lanes);
         for offset in 0..lanes.len() {
             self.send_on(&lanes[(first + offset) % lanes.len()], SEND_BUDGET);
-            if !self.has_queued() {
+            if self.queue.is_empty() {
                 return;
             }
         }
@@ -574,7 +510,7 @@ impl Link {
 
     /// The lane for a small batch: the calling thread's own, or another one while that is busy and the other idle.
     fn pick(&self, lanes: &[Arc<Lane>]) -> usize {
-        let own = THREAD.with(|number| *number) % lanes.len();
+        let own = submitter() % lanes.len();
         let is_idle = |lane: &Arc<Lane>| lane.is_ready() && lane.unanswered() == 0;
         if is_idle(&lanes[own]) {
             return own;
@@ -589,7 +525,7 @@ impl Link {
             self.node.metrics.corrupted_count.increment();
             if slice.retries.fetch_add(1, Ordering::Relaxed) < retries && run.owner.stopped().is_none() {
                 self.node.metrics.retry_count.increment();
-                self.put(Run { owner: run.owner.clone(), epoch: run.epoch, first: index, count: 1 });
+                self.queue.put(Run { owner: run.owner.clone(), epoch: run.epoch, first: index, count: 1 });
                 return;
             }
         }
@@ -785,7 +721,7 @@ impl Path for Link {
     fn submit(&self, run: Run) {
         let bytes = run.slices().iter().map(|slice| slice.len()).sum();
         let opcode = run.slices()[0].opcode;
-        self.put(run);
+        self.queue.put(run);
         self.fail_what_came_after_the_end();
         self.kick(bytes, opcode);
     }
@@ -807,20 +743,7 @@ impl Path for Link {
 
     fn prune(&self, owner: &Arc<dyn Owner>, epoch: u32) {
         let is_mine = |run: &Run| run.epoch == epoch && same_owner(&run.owner, owner);
-        let mut mine = Vec::new();
-        {
-            let mut queue = self.queue.lock();
-            for lane in queue.iter_mut() {
-                lane.retain(|run| {
-                    if is_mine(run) {
-                        mine.push(run.clone());
-                    }
-                    !is_mine(run)
-                });
-            }
-            let removed: usize = mine.iter().map(|run| run.count as usize).sum();
-            self.queued.fetch_sub(removed, Ordering::AcqRel);
-        }
+        let mine = self.queue.take_those(is_mine);
         let reason = owner.stopped().unwrap_or(Code::Canceled);
         for run in mine {
             run.complete(Outcome::Failed(reason), &|| {
