@@ -93,13 +93,15 @@ impl Segment {
         if let Some(target) = self.peer.local_engine() {
             let message = message_of(&engine, notification);
             target.metrics.notify_count.increment();
-            return reply(target.inbox.put(message).map(|()| Vec::new()));
+            return reply(match target.inbox.put(message) {
+                // To oneself: nobody refused it.
+                Err(_) if engine.is_closed() => Err(fail!(InvalidHandle, "the engine is being destroyed")),
+                delivered => delivered.map(|()| Vec::new()),
+            });
         }
         match self.peer.contact() {
             Some(contact) => contact.notify(&notification.tag, &notification.data, deadline_ns, reply),
-            None if self.peer.id() == Some(engine.id) => {
-                reply(Err(fail!(InvalidHandle, "the engine is being destroyed")))
-            }
+            None if engine.is_closed() => reply(Err(fail!(InvalidHandle, "the engine is being destroyed"))),
             None => reply(Err(fail!(Unreachable, "{} was destroyed", self.peer.label))),
         }
     }

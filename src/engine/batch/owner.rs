@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Batch;
 use crate::error::Code;
-use crate::transport::{Outcome, Owner, Priority, Run, Slice};
+use crate::transport::{Opcode, Outcome, Owner, Priority, Run, Slice};
 
 impl Owner for Batch {
     fn slices(&self) -> &[Slice] {
@@ -48,11 +48,10 @@ impl Owner for Batch {
             Outcome::Reroute => Some(Code::Unreachable),
         };
         if let Some(code) = failure {
-            // A stopped batch says why it was stopped, unless the peer's memory is in doubt.
-            let code = match Code::from_raw(self.stop.load(Ordering::Acquire)) {
-                Some(reason) if code != Code::Unreachable => reason,
-                _ => code,
-            };
+            // A stopped batch says why it was stopped, unless the peer's memory is in doubt: a write was sent, and nobody
+            // answered. What a path gave back was not.
+            let is_in_doubt = slice.opcode == Opcode::Write && outcome == Outcome::Failed(Code::Unreachable);
+            let code = self.stopped().filter(|_| !is_in_doubt).unwrap_or(code);
             let _ = task.status.compare_exchange(0, code as i32, Ordering::AcqRel, Ordering::Acquire);
             self.keep_detail(code, detail);
         }
@@ -152,5 +151,43 @@ impl Batch {
         let run = Run { owner: me, epoch, first: index, count: 1 };
         slice.retries.fetch_add(1, Ordering::Relaxed);
         leg.segment.reroute(run, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BatchOptions, Task};
+    use super::*;
+    use crate::sys::memory::Mem;
+    use crate::transport::Opcode;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// What a canceled batch says of a slice that ends so.
+    fn canceled(opcode: Opcode, outcome: Outcome) -> Option<Code> {
+        let bytes = [0u8; 64];
+        let mut batch = Batch::new(BatchOptions::default(), None, Duration::from_secs(1), 1);
+        batch.tasks.push(Task::new(64, 0, 1));
+        batch.slices.push(Slice::new(opcode, Mem::of(&bytes), 4096, 0));
+        let batch = Arc::new(batch);
+        let epoch = batch.start(false).unwrap();
+        batch.stop(Code::Canceled);
+        batch.complete(epoch, 0, outcome, &|| "as told".into());
+        batch.task(0).unwrap().status
+    }
+
+    #[test]
+    fn a_path_that_closes_under_a_stopped_batch_does_not_make_it_unreachable() {
+        for opcode in [Opcode::Read, Opcode::Write] {
+            assert_eq!(canceled(opcode, Outcome::Reroute), Some(Code::Canceled));
+            assert_eq!(canceled(opcode, Outcome::Failed(Code::Corrupted)), Some(Code::Canceled));
+        }
+        assert_eq!(canceled(Opcode::Read, Outcome::Failed(Code::Unreachable)), Some(Code::Canceled));
+    }
+
+    #[test]
+    fn a_write_that_nobody_confirmed_stays_in_doubt_when_it_is_stopped() {
+        assert_eq!(canceled(Opcode::Write, Outcome::Failed(Code::Unreachable)), Some(Code::Unreachable));
+        assert_eq!(canceled(Opcode::Write, Outcome::Done), None);
     }
 }
