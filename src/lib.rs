@@ -36,6 +36,8 @@ pub mod transport;
 
 pub mod engine;
 
+pub mod store;
+
 #[cfg(feature = "compat")]
 pub mod compat;
 

@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["segment"],
     &["transport"],
     &["engine"],
+    &["store"],
     &["compat"],
     &["ffi"],
 ];
