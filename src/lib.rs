@@ -8,7 +8,7 @@
 //!                 |                               compat/        what Mooncake's API remembers of an engine
 //!                 +----------------------------------+
 //!                 |
-//!               engine/     request -> plan -> dispatch -> progress -> completion
+//!               engine/     request -> plan -> dispatch -> progress -> completion     store/   a cache over many nodes
 //!                 |
 //!   +-------------+-------------+
 //!   |             |             |

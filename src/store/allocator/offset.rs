@@ -157,10 +157,10 @@ impl OffsetAllocator {
 
     /// Marks an unlinked block as taken, and puts what it has beyond `units` back.
     fn take(&mut self, block: u32, units: u32) -> u32 {
-        if self.blocks.get(block).size > units {
-            if let Some(rest) = self.split_off(block, units) {
-                self.link(rest);
-            }
+        if self.blocks.get(block).size > units
+            && let Some(rest) = self.split_off(block, units)
+        {
+            self.link(rest);
         }
         let block_ref = self.blocks.get_mut(block);
         self.used += block_ref.size;

@@ -1,0 +1,119 @@
+//! What a master and the nodes tell one another. Each may be lost, late, doubled or overtaken.
+
+use std::sync::Arc;
+
+use super::object::{ClientId, Entry, Epoch, Extent, Generation, MasterId, NodeId, SegmentId};
+use super::view::{View, ViewId};
+
+/// Where a page of a report ended: all entries up to this one have been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    pub segment: SegmentId,
+    pub offset: u64,
+}
+
+/// A piece of memory that a node offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub segment: SegmentId,
+    /// What callers prefer it by.
+    pub name: Arc<str>,
+    pub length: u64,
+}
+
+/// Names one entry of a node for good: a range and who got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub segment: SegmentId,
+    pub offset: u64,
+    pub generation: Generation,
+}
+
+impl Spot {
+    pub fn of(extent: &Extent) -> Spot {
+        Spot { segment: extent.segment, offset: extent.offset, generation: extent.generation }
+    }
+}
+
+/// From a master, to the node of this id and no other.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub epoch: Epoch,
+    pub master: MasterId,
+    pub to: NodeId,
+    /// Every grant below this one has been prepared already or never will be.
+    pub floor: Generation,
+    pub command: Command,
+}
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Promise this epoch, and report the entries after the cursor.
+    Claim { after: Option<Cursor> },
+    /// Go on following. `sent` comes back; a view that is given is to be adopted.
+    Lead { sent: u64, view: Option<Arc<View>> },
+    /// These bytes are no longer part of an object. Readers may go on for `readers_ms`.
+    Drop { spot: Spot, length: u64, readers_ms: u64, writer_done: bool },
+    /// Prepare the entry, read its bytes from there, and commit it.
+    Fetch { entry: Box<Entry>, from: Vec<Extent> },
+    /// The view goes on without this node: what it holds is nobody's any more.
+    Expelled { view: ViewId },
+}
+
+/// From a node to whoever it takes for the master.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// Here I am: sent again and again until a master leads.
+    Hello {
+        node: NodeId,
+        /// The place that only one process at a time can have, such as the address it listens on.
+        name: Arc<str>,
+        /// Failure domain, such as the host.
+        domain: Arc<str>,
+        offers: Vec<Offer>,
+        promised: Epoch,
+        view: Option<Arc<View>>,
+    },
+    /// Promised; and the entries after the cursor, up to `next`, or all that there were.
+    Page {
+        node: NodeId,
+        epoch: Epoch,
+        after: Option<Cursor>,
+        entries: Vec<Entry>,
+        next: Option<Cursor>,
+        view: Option<Arc<View>>,
+    },
+    Following {
+        node: NodeId,
+        epoch: Epoch,
+        sent: u64,
+        view: Option<ViewId>,
+    },
+    /// Another master was promised this epoch.
+    Refused {
+        node: NodeId,
+        promised: Epoch,
+    },
+    /// The entry is no longer committed; once `released`, nothing can touch its bytes.
+    Dropped {
+        node: NodeId,
+        spot: Spot,
+        released: bool,
+    },
+    /// A fetch ended.
+    Fetched {
+        node: NodeId,
+        spot: Spot,
+        done: bool,
+    },
+}
+
+/// What shows that a writer cannot touch memory any more. Time shows nothing: a process may have been stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The writer itself says that all it sent under this grant has been acknowledged.
+    Done { writer: ClientId, generation: Generation },
+    /// The node has closed what the writer could reach it by, and let nothing through since: its connections were
+    /// closed, its queue pairs destroyed, or its process is known to be dead.
+    Fenced { writer: ClientId },
+}

@@ -1,0 +1,316 @@
+//! The entries of a node's segments, from the first byte that a writer may send to the moment nothing can touch them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::error::Code;
+use crate::store::message::{Cursor, Evidence, Offer, Report, Spot};
+use crate::store::object::{ClientId, Entry, EntryState, Epoch, Generation, MasterId, NodeId, SegmentId};
+use crate::store::refusal::{Refusal, Result};
+use crate::store::view::View;
+
+use super::Reaction;
+
+/// An entry, and who may still touch its bytes.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub entry: Entry,
+    pub soft_until: u64,
+    /// Who may write, until it committed or there is evidence that it cannot.
+    pub writer: Option<ClientId>,
+    pub readers_until: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub offer: Offer,
+    pub entries: BTreeMap<u64, Held>,
+}
+
+impl Segment {
+    /// True if an entry has any of these bytes.
+    pub fn overlaps(&self, offset: u64, length: u64) -> bool {
+        let before = self.entries.range(..offset.saturating_add(length)).next_back();
+        before.is_some_and(|(start, held)| start + held.entry.length > offset)
+    }
+}
+
+/// A node's memory, as one process since its start gives it. All times are milliseconds of the node's steady clock.
+#[derive(Debug)]
+pub struct Inventory {
+    pub(super) node: NodeId,
+    name: Arc<str>,
+    domain: Arc<str>,
+    pub(super) promised: Epoch,
+    pub(super) master: MasterId,
+    pub(super) view: Option<Arc<View>>,
+    pub(super) floor: Generation,
+    /// How long after this node was expelled somebody may still read from it.
+    pub(super) horizon_ms: u64,
+    pub(super) segments: BTreeMap<SegmentId, Segment>,
+    pub(super) quarantined: BTreeSet<(SegmentId, u64)>,
+}
+
+impl Inventory {
+    /// `name` is a place that only one process at a time can have; `domain` what fails together with this node;
+    /// `horizon_ms` the longest lease and the longest term of a master together.
+    pub fn new(node: NodeId, name: &str, domain: &str, horizon_ms: u64) -> Inventory {
+        Inventory {
+            node,
+            name: name.into(),
+            domain: domain.into(),
+            promised: Epoch::default(),
+            master: MasterId::default(),
+            view: None,
+            floor: Generation::default(),
+            horizon_ms,
+            segments: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.node
+    }
+
+    pub fn promised(&self) -> Epoch {
+        self.promised
+    }
+
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// Offers a segment; the next `hello` tells.
+    pub fn mount(&mut self, offer: Offer) {
+        let entries = BTreeMap::new();
+        self.segments.entry(offer.segment).or_insert(Segment { offer, entries });
+    }
+
+    /// Takes back a segment in which nothing is held; BUSY otherwise.
+    pub fn unmount(&mut self, segment: SegmentId) -> Result<()> {
+        match self.segments.get(&segment) {
+            Some(held) if !held.entries.is_empty() => {
+                Err(Refusal::new(Code::Busy, "the segment still holds objects, or memory in quarantine"))
+            }
+            Some(_) => {
+                self.segments.remove(&segment);
+                Ok(())
+            }
+            None => Err(Refusal::new(Code::NotFound, "no such segment")),
+        }
+    }
+
+    pub fn hello(&self) -> Report {
+        Report::Hello {
+            node: self.node,
+            name: self.name.clone(),
+            domain: self.domain.clone(),
+            offers: self.segments.values().map(|segment| segment.offer.clone()).collect(),
+            promised: self.promised,
+            view: self.view.clone(),
+        }
+    }
+
+    /// The id of a node that was discarded, or is made anew: greater than all that its name had before.
+    pub fn rename(&mut self, node: NodeId) {
+        self.node = node;
+    }
+
+    /// Opens a range for a writer. Before this, no path lets it write; a second time is as good as once.
+    pub fn prepare(&mut self, node: NodeId, entry: Entry, writer: ClientId) -> Result<()> {
+        self.check_grant(node, entry.generation)?;
+        let floor = self.floor;
+        let Some(segment) = self.segments.get_mut(&entry.segment) else {
+            return Err(Refusal::new(Code::NotFound, "this node has no such segment"));
+        };
+        let same =
+            segment.entries.get(&entry.offset).filter(|held| held.entry.generation == entry.generation);
+        if let Some(held) = same {
+            let again = held.writer == Some(writer) || held.entry.state == EntryState::Committed;
+            return if again && held.entry.state != EntryState::Quarantined { Ok(()) } else { Err(CANCELED) };
+        }
+        if entry.generation < floor {
+            return Err(CANCELED);
+        }
+        let end = entry.offset.checked_add(entry.length);
+        if entry.length == 0 || end.is_none_or(|end| end > segment.offer.length) {
+            return Err(Refusal::new(Code::InvalidArgument, "the range is not within the segment"));
+        }
+        if segment.overlaps(entry.offset, entry.length) {
+            return Err(Refusal::new(Code::Busy, "the range overlaps memory that is held"));
+        }
+        let entry = Entry { state: EntryState::Writing { writer }, checksums: Box::default(), ..entry };
+        let held = Held { soft_until: 0, writer: Some(writer), readers_until: 0, entry };
+        segment.entries.insert(held.entry.offset, held);
+        Ok(())
+    }
+
+    /// Whether bytes that came over a path which this node controls may be written: only into a range that was
+    /// prepared for this writer and grant, and neither committed nor taken back since.
+    pub fn may_write(
+        &self,
+        node: NodeId,
+        spot: Spot,
+        writer: ClientId,
+        from: u64,
+        length: u64,
+    ) -> Result<()> {
+        self.check_grant(node, spot.generation)?;
+        let held = self.find(spot).ok_or(CANCELED)?;
+        if held.entry.state != (EntryState::Writing { writer }) {
+            return Err(CANCELED);
+        }
+        let end = from.checked_add(length);
+        if from < spot.offset || end.is_none_or(|end| end > spot.offset + held.entry.length) {
+            return Err(Refusal::new(Code::InvalidArgument, "the write is not within what was granted"));
+        }
+        Ok(())
+    }
+
+    /// Whether these bytes are still those of this grant, for reads over a path which this node controls.
+    pub fn may_read(&self, node: NodeId, spot: Spot) -> Result<()> {
+        self.check_node(node)?;
+        match self.find(spot) {
+            Some(held) if !matches!(held.entry.state, EntryState::Writing { .. }) => Ok(()),
+            _ => Err(Refusal::new(Code::LeaseExpired, "the memory was given up since the lease was granted")),
+        }
+    }
+
+    /// Makes the bytes an object's: the writer says that it wrote them all, and will write no more. A second time is
+    /// as good as once.
+    pub fn commit(
+        &mut self,
+        now: u64,
+        node: NodeId,
+        spot: Spot,
+        writer: ClientId,
+        checksums: Box<[u32]>,
+    ) -> Result<()> {
+        self.check_grant(node, spot.generation)?;
+        let held = self.find_mut(spot).ok_or(CANCELED)?;
+        match held.entry.state {
+            EntryState::Committed => Ok(()),
+            EntryState::Writing { writer: owner } if owner == writer => {
+                held.entry.state = EntryState::Committed;
+                held.entry.checksums = checksums;
+                held.writer = None;
+                held.soft_until = now.saturating_add(held.entry.soft_pin_ms.into());
+                Ok(())
+            }
+            _ => Err(CANCELED),
+        }
+    }
+
+    /// Takes note of what the node's program saw. Memory that was waiting for it may be free by that.
+    pub fn evidence(&mut self, now: u64, evidence: Evidence) -> Vec<Reaction> {
+        let mut spots = Vec::new();
+        for (id, segment) in &mut self.segments {
+            for (offset, held) in &mut segment.entries {
+                let matches = match evidence {
+                    Evidence::Done { writer, generation } => {
+                        held.writer == Some(writer) && held.entry.generation == generation
+                    }
+                    Evidence::Fenced { writer } => held.writer == Some(writer),
+                };
+                if matches {
+                    held.writer = None;
+                    held.entry.state = EntryState::Quarantined;
+                    spots.push((*id, *offset));
+                }
+            }
+        }
+        self.quarantined.extend(spots);
+        self.release(now)
+    }
+
+    /// Frees what only waited for time to pass.
+    pub fn tick(&mut self, now: u64) -> Vec<Reaction> {
+        self.release(now)
+    }
+
+    /// When `tick` will free something, if nothing else happens.
+    pub fn next_tick(&self) -> Option<u64> {
+        let held = |spot: &(SegmentId, u64)| self.segments.get(&spot.0)?.entries.get(&spot.1);
+        let timed = |held: &Held| held.writer.is_none() && held.entry.generation < self.floor;
+        let waiting = self.quarantined.iter().filter_map(held).filter(|held| timed(held));
+        waiting.map(|held| held.readers_until).min()
+    }
+
+    /// Gives up what is in quarantine and cannot be touched: no reader has a lease, no writer a way, and no late
+    /// message can open it again, because its grant lies below the floor.
+    pub(super) fn release(&mut self, now: u64) -> Vec<Reaction> {
+        let (node, floor) = (self.node, self.floor);
+        let mut reactions = Vec::new();
+        self.quarantined.retain(|(id, offset)| {
+            let Some(segment) = self.segments.get_mut(id) else { return false };
+            let Some(held) = segment.entries.get(offset) else { return false };
+            let generation = held.entry.generation;
+            if held.writer.is_some() || now < held.readers_until || generation >= floor {
+                return true;
+            }
+            segment.entries.remove(offset);
+            let spot = Spot { segment: *id, offset: *offset, generation };
+            reactions.push(Reaction::Send(Report::Dropped { node, spot, released: true }));
+            false
+        });
+        reactions
+    }
+
+    /// Entries after the cursor, at most `limit`, and where the next page begins.
+    pub(super) fn page(&self, now: u64, after: Option<Cursor>, limit: usize) -> (Vec<Entry>, Option<Cursor>) {
+        let first = after.map_or(SegmentId(0), |cursor| cursor.segment);
+        let later =
+            |segment: SegmentId, offset: u64| after.is_none_or(|after| Cursor { segment, offset } > after);
+        let entry = |held: &Held| {
+            let soft_pin_ms = u32::try_from(held.soft_until.saturating_sub(now)).unwrap_or(u32::MAX);
+            Entry { soft_pin_ms, ..held.entry.clone() }
+        };
+        let all = self.segments.range(first..).flat_map(|(id, segment)| {
+            let from = after.filter(|after| after.segment == *id).map_or(0, |after| after.offset);
+            segment.entries.range(from..).map(move |(offset, held)| (*id, *offset, held))
+        });
+        let mut rest = all.filter(|(id, offset, _)| later(*id, *offset)).peekable();
+        let entries: Vec<Entry> = rest.by_ref().take(limit).map(|(_, _, held)| entry(held)).collect();
+        let last = entries.last().map(|last| Cursor { segment: last.segment, offset: last.offset });
+        let next = rest.peek().and(last);
+        (entries, next)
+    }
+
+    pub(super) fn find(&self, spot: Spot) -> Option<&Held> {
+        let held = self.segments.get(&spot.segment)?.entries.get(&spot.offset)?;
+        (held.entry.generation == spot.generation).then_some(held)
+    }
+
+    pub(super) fn find_mut(&mut self, spot: Spot) -> Option<&mut Held> {
+        let held = self.segments.get_mut(&spot.segment)?.entries.get_mut(&spot.offset)?;
+        (held.entry.generation == spot.generation).then_some(held)
+    }
+
+    /// Everything that is held, for those who look on.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.segments.values().flat_map(|segment| segment.entries.values().map(|held| &held.entry))
+    }
+
+    fn check_node(&self, node: NodeId) -> Result<()> {
+        if node == self.node {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::PeerRestarted, "this node is not the one that the memory was granted on"))
+    }
+
+    fn check_grant(&self, node: NodeId, generation: Generation) -> Result<()> {
+        self.check_node(node)?;
+        match generation.epoch().cmp(&self.promised) {
+            std::cmp::Ordering::Less => Err(CANCELED),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => {
+                Err(Refusal::new(Code::NotReady, "this node does not follow that master"))
+            }
+        }
+    }
+}
+
+/// What a grant that is not worth anything any more is answered with.
+pub(super) const CANCELED: Refusal =
+    Refusal::new(Code::Canceled, "the grant was taken back, or its master replaced");

@@ -1,0 +1,195 @@
+//! What masters order: promises, views, and entries that are to go or to come.
+
+use crate::store::message::{Command, Cursor, Order, Report, Spot};
+use crate::store::object::{ClientId, Entry, EntryState, Extent, NodeId};
+
+use super::Reaction;
+use super::inventory::{CANCELED, Held, Inventory};
+
+/// Most entries in one page of a report.
+pub const PAGE: usize = 1024;
+
+impl Inventory {
+    /// Does what a master orders, unless a later one was promised.
+    pub fn obey(&mut self, now: u64, order: &Order) -> Vec<Reaction> {
+        if order.to != self.node {
+            return Vec::new();
+        }
+        let is_other = order.epoch == self.promised && order.master != self.master;
+        if order.epoch < self.promised || is_other {
+            return vec![Reaction::Send(Report::Refused { node: self.node, promised: self.promised })];
+        }
+        if order.epoch > self.promised {
+            if !matches!(order.command, Command::Claim { .. } | Command::Expelled { .. }) {
+                return Vec::new();
+            }
+            self.promise(order);
+        }
+        self.floor = self.floor.max(order.floor);
+        let mut reactions = self.carry_out(now, &order.command);
+        let released = self.release(now);
+        // One word is enough for what went into quarantine and out of it again.
+        reactions.retain(|one| match one {
+            Reaction::Send(Report::Dropped { spot, released: false, .. }) => self.find(*spot).is_some(),
+            _ => true,
+        });
+        reactions.extend(released);
+        reactions
+    }
+
+    fn carry_out(&mut self, now: u64, command: &Command) -> Vec<Reaction> {
+        match command {
+            Command::Claim { after } => vec![Reaction::Send(self.report(now, *after))],
+            Command::Lead { sent, view } => {
+                let mine = self.view.as_ref().map(|view| view.id);
+                if let Some(view) =
+                    view.as_ref().filter(|view| view.contains(self.node) && Some(view.id) > mine)
+                {
+                    self.view = Some(view.clone());
+                }
+                let view = self.view.as_ref().map(|view| view.id);
+                let (node, epoch) = (self.node, self.promised);
+                vec![Reaction::Send(Report::Following { node, epoch, sent: *sent, view })]
+            }
+            Command::Drop { spot, length, readers_ms, writer_done } => {
+                self.drop_entry(*spot, *length, now.saturating_add(*readers_ms), *writer_done)
+            }
+            Command::Fetch { entry, from } => self.fetch(entry, from),
+            Command::Expelled { view } => {
+                if self.view.as_ref().is_some_and(|mine| mine.id > *view) {
+                    return Vec::new();
+                }
+                self.discard(now)
+            }
+        }
+    }
+
+    /// Obeys this master from now on. Whoever is writing was granted that by an earlier one, which nobody asks again:
+    /// what is not committed by now never will be.
+    fn promise(&mut self, order: &Order) {
+        (self.promised, self.master) = (order.epoch, order.master);
+        self.floor = self.floor.max(order.epoch.first_generation());
+        for (id, segment) in &mut self.segments {
+            for (offset, held) in &mut segment.entries {
+                if matches!(held.entry.state, EntryState::Writing { .. }) {
+                    held.entry.state = EntryState::Quarantined;
+                    self.quarantined.insert((*id, *offset));
+                }
+            }
+        }
+    }
+
+    fn report(&self, now: u64, after: Option<Cursor>) -> Report {
+        let (entries, next) = self.page(now, after, PAGE);
+        Report::Page { node: self.node, epoch: self.promised, after, entries, next, view: self.view.clone() }
+    }
+
+    fn drop_entry(
+        &mut self,
+        spot: Spot,
+        length: u64,
+        readers_until: u64,
+        writer_done: bool,
+    ) -> Vec<Reaction> {
+        if let Some(held) = self.find_mut(spot) {
+            held.entry.state = EntryState::Quarantined;
+            held.readers_until = held.readers_until.max(readers_until);
+            held.writer = held.writer.filter(|_| !writer_done);
+            let fence = held.writer.map(|writer| Reaction::Fence { writer });
+            self.quarantined.insert((spot.segment, spot.offset));
+            return vec![self.dropped(spot)].into_iter().chain(fence).collect();
+        }
+        if spot.generation < self.floor {
+            return vec![Reaction::Send(Report::Dropped { node: self.node, spot, released: true })];
+        }
+        // The writer has not come yet. It finds the range taken, until the floor turns it away.
+        let Some(segment) = self.segments.get_mut(&spot.segment) else { return Vec::new() };
+        let end = spot.offset.checked_add(length);
+        let fits = length > 0 && end.is_some_and(|end| end <= segment.offer.length);
+        if !fits || segment.overlaps(spot.offset, length) {
+            return Vec::new();
+        }
+        segment.entries.insert(spot.offset, never_written(spot, length));
+        self.quarantined.insert((spot.segment, spot.offset));
+        vec![self.dropped(spot)]
+    }
+
+    /// The word that an entry is in quarantine. That it is free is said when it is.
+    fn dropped(&self, spot: Spot) -> Reaction {
+        Reaction::Send(Report::Dropped { node: self.node, spot, released: false })
+    }
+
+    fn fetch(&mut self, entry: &Entry, from: &[Extent]) -> Vec<Reaction> {
+        let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
+        let fetched = |done| vec![Reaction::Send(Report::Fetched { node: self.node, spot, done })];
+        match self.find(spot).map(|held| held.entry.state) {
+            Some(EntryState::Committed) => return fetched(true),
+            Some(EntryState::Writing { .. }) => return Vec::new(),
+            _ => {}
+        }
+        match self.prepare(self.node, entry.clone(), ITSELF) {
+            Ok(()) => vec![Reaction::Fetch { entry: Box::new(entry.clone()), from: from.to_vec() }],
+            Err(_) => vec![Reaction::Send(Report::Fetched { node: self.node, spot, done: false })],
+        }
+    }
+
+    /// Ends a fetch: the bytes are there with these checksums, or will not come.
+    pub fn fetched(&mut self, now: u64, spot: Spot, checksums: Option<Box<[u32]>>) -> Vec<Reaction> {
+        let result = match checksums {
+            Some(checksums) => self.commit(now, self.node, spot, ITSELF, checksums),
+            None => Err(CANCELED),
+        };
+        if result.is_err() {
+            // Whatever became of it, this node has stopped writing into it.
+            if let Some(held) = self.find_mut(spot).filter(|held| held.writer == Some(ITSELF)) {
+                held.writer = None;
+                held.entry.state = EntryState::Quarantined;
+                self.quarantined.insert((spot.segment, spot.offset));
+            }
+        }
+        let done = result.is_ok();
+        let mut reactions = vec![Reaction::Send(Report::Fetched { node: self.node, spot, done })];
+        reactions.extend(self.release(now));
+        reactions
+    }
+
+    /// Everything is given up: others may have removed or replaced it while this node was away.
+    fn discard(&mut self, now: u64) -> Vec<Reaction> {
+        let until = now.saturating_add(self.horizon_ms);
+        for (id, segment) in &mut self.segments {
+            for (offset, held) in &mut segment.entries {
+                held.entry.state = EntryState::Quarantined;
+                held.readers_until = held.readers_until.max(until);
+                self.quarantined.insert((*id, *offset));
+            }
+        }
+        self.view = None;
+        self.node = NodeId::default();
+        vec![Reaction::Discarded]
+    }
+}
+
+/// The writer of what a node fetches; no client has this id.
+pub const ITSELF: ClientId = ClientId(0);
+
+fn never_written(spot: Spot, length: u64) -> Held {
+    let entry = Entry {
+        segment: spot.segment,
+        offset: spot.offset,
+        length,
+        generation: spot.generation,
+        tenant: "".into(),
+        key: Box::default(),
+        version: Default::default(),
+        size: 0,
+        stripe: 0,
+        stripes: 1,
+        replicas: 0,
+        hard_pin: false,
+        soft_pin_ms: 0,
+        group: "".into(),
+        checksums: Box::default(),
+        state: EntryState::Quarantined,
+    };
+    Held { entry, soft_until: 0, writer: None, readers_until: 0 }
+}

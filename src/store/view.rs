@@ -1,0 +1,108 @@
+//! Views: which nodes a master counts on, and how many of them have to agree before another master must know.
+
+use std::fmt;
+
+use super::object::{Epoch, NodeId};
+
+/// Views are ordered: by the epoch that proposed them, then by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ViewId {
+    pub epoch: Epoch,
+    pub number: u64,
+}
+
+/// A membership. It holds once a quorum of its members and a quorum of each of its bases have adopted it, so that
+/// whoever asks a quorum of an older one hears of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    pub id: ViewId,
+    /// Rising.
+    pub members: Vec<NodeId>,
+    /// The memberships that may hold until this one does.
+    pub bases: Vec<Vec<NodeId>>,
+}
+
+impl View {
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.members.binary_search(&node).is_ok()
+    }
+
+    /// What follows on this view, which is known to hold if `holds`.
+    pub fn successor(&self, id: ViewId, members: Vec<NodeId>, holds: bool) -> View {
+        let mut bases = if holds { Vec::new() } else { self.bases.clone() };
+        bases.push(self.members.clone());
+        bases.dedup();
+        View { id, members, bases }
+    }
+
+    /// True if enough nodes agree. The dead can neither agree nor object.
+    pub fn agreed(&self, agrees: impl Fn(NodeId) -> bool, is_dead: impl Fn(NodeId) -> bool) -> bool {
+        std::iter::once(&self.members).chain(&self.bases).all(|set| is_quorum(set, &agrees, &is_dead))
+    }
+}
+
+/// More than half; or just half, with the first of them. Two quorums of one set always meet.
+fn is_quorum(set: &[NodeId], agrees: impl Fn(NodeId) -> bool, is_dead: impl Fn(NodeId) -> bool) -> bool {
+    let living: Vec<NodeId> = set.iter().copied().filter(|node| !is_dead(*node)).collect();
+    let count = living.iter().filter(|node| agrees(**node)).count();
+    count * 2 > living.len() || count * 2 == living.len() && living.first().is_none_or(|first| agrees(*first))
+}
+
+impl fmt::Display for ViewId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch.0, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn nodes(bits: u16) -> Vec<NodeId> {
+        (0..16).filter(|bit| bits >> bit & 1 == 1).map(NodeId).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn two_quorums_of_a_set_meet(set in 1u16.., a: u16, b: u16) {
+            let set = nodes(set);
+            let quorum = |votes: u16| is_quorum(&set, |node| votes >> node.0 & 1 == 1, |_| false);
+            if quorum(a) && quorum(b) {
+                prop_assert!(set.iter().any(|node| a & b & 1 << node.0 != 0));
+            }
+        }
+
+        /// Whoever finds a view agreed, or takes over from one it heard of, meets a node that knows the latest.
+        #[test]
+        fn a_view_that_holds_is_heard_of(old in 1u16.., new in 1u16.., adopted: u16, asked: u16) {
+            let old = View { members: nodes(old), ..Default::default() };
+            let next = ViewId { epoch: Epoch(1), number: 1 };
+            let new = old.successor(next, nodes(new), true);
+            let agrees = |votes: u16| move |node: NodeId| votes >> node.0 & 1 == 1;
+            let holds = new.agreed(agrees(adopted), |_| false);
+            if holds && old.agreed(agrees(asked), |_| false) {
+                prop_assert!(nodes(adopted & asked).iter().any(|node| old.contains(*node) || new.contains(*node)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_dead_do_not_count() {
+        let view = View { members: nodes(0b111), ..Default::default() };
+        assert!(!view.agreed(|node| node.0 == 2, |_| false));
+        assert!(view.agreed(|node| node.0 == 2, |node| node.0 < 2));
+        assert!(view.agreed(|_| false, |_| true), "nobody is left to ask");
+    }
+
+    #[test]
+    fn what_may_still_hold_stays_a_base() {
+        let id = ViewId::default();
+        let first = View { members: nodes(0b1), ..Default::default() };
+        let second = first.successor(id, nodes(0b11), true);
+        let third = second.successor(id, nodes(0b110), false);
+        assert_eq!(second.bases, [nodes(0b1)]);
+        assert_eq!(third.bases, [nodes(0b1), nodes(0b11)]);
+        assert_eq!(third.successor(id, nodes(0b1), true).bases, [nodes(0b110)]);
+    }
+}
