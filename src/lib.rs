@@ -16,6 +16,7 @@
 //!   |             |             |
 //!   +-------------+-------------+
 //!                 |
+//!   rpc/    calls to other processes and their answers
 //!   config/  telemetry/  sys/  id.rs  error.rs
 //! ```
 //!
@@ -27,6 +28,8 @@ pub mod id;
 pub mod config;
 pub mod sys;
 pub mod telemetry;
+
+pub mod rpc;
 
 pub mod metadata;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["error", "id"],
     &["sys", "telemetry", "config"],
+    &["rpc"],
     &["metadata"],
     &["segment"],
     &["transport"],

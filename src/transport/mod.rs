@@ -1,7 +1,6 @@
 //! How bytes move. A path takes runs of slices and completes each slice exactly once; the batch that owns them says
 //! whether its memory may still be touched.
 
-mod connection;
 mod contact;
 pub mod local;
 pub mod mooncake;
@@ -14,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Code;
+pub use crate::rpc::connection::Connection;
 use crate::sys::memory::Mem;
 pub use crate::telemetry::metrics::Path as PathKind;
-pub use connection::Connection;
 pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer, Strangers};
 pub use payload::{Gate, Payload, ZEROS};
 pub use queue::{RunQueue, submitter};

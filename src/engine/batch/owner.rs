@@ -170,10 +170,10 @@ mod tests {
         batch.tasks.push(Task::new(64, 0, 1));
         batch.slices.push(Slice::new(opcode, Mem::of(&bytes), 4096, 0));
         let batch = Arc::new(batch);
-        let epoch = batch.start(false).unwrap();
+        let epoch = batch.start(false).expect("a first start");
         batch.stop(Code::Canceled);
         batch.complete(epoch, 0, outcome, &|| "as told".into());
-        batch.task(0).unwrap().status
+        batch.task(0).expect("the only one").status
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use prost::Message;
 
 use super::Node;
-use super::auth::{NONCE_LENGTH, Seal, Side, Transcript, is_proven, proof};
 use super::messages::{Auth, FEATURE_CHECKSUM, Hello, HelloAck};
-use super::wire::{HEADER_LENGTH, Header, Method};
+use super::wire::{FLAG_TAGGED, HEADER_LENGTH, Header, Method};
 use super::{Greeting, wire};
 use crate::config::Checksum;
 use crate::error::{Code, Error, Result};
+use crate::rpc::auth::{NONCE_LENGTH, Seal, Side, TAG_LENGTH, Transcript, is_proven, proof};
 use crate::segment::descriptor::EngineId;
 use crate::sys::{clock, random};
 use crate::{bail, fail};
@@ -23,12 +23,22 @@ const NAME_MAX: usize = 127;
 pub fn message(mut header: Header, mut body: Vec<u8>, seal: Option<&mut Seal>) -> Vec<u8> {
     header.length = body.len() as u64;
     if let Some(seal) = seal {
-        seal.seal(&mut header, &mut body);
+        header.flags |= FLAG_TAGGED;
+        header.length += TAG_LENGTH as u64;
+        seal.seal(&header.encode(), &mut body);
     }
     let mut bytes = Vec::with_capacity(HEADER_LENGTH + body.len());
     bytes.extend_from_slice(&header.encode());
     bytes.append(&mut body);
     bytes
+}
+
+/// The body of a control message whose sender was proven to have the key.
+pub fn unsealed<'a>(seal: &mut Seal, header: &Header, body: &'a [u8]) -> Result<&'a [u8]> {
+    if header.flags & FLAG_TAGGED == 0 {
+        bail!(Unauthenticated, "a control message without a tag");
+    }
+    seal.open(&header.encode(), body)
 }
 
 fn features(node: &Node) -> u64 {

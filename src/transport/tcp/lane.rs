@@ -8,12 +8,12 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::auth::Seal;
 use super::greet::{ClientGreeting, Met};
 use super::link::Link;
 use super::stream::{Gate, Handler, Looked, OutFrame, Payload, READ_PATIENCE, Receiver, Sent, send_frame};
 use super::wire::{AckEntry, DataEntry, Entry, FLAG_CHECKSUM, FLAG_MORE, Header, Method, code_of};
 use crate::error::{Code, Error, Result};
+use crate::rpc::auth::Seal;
 use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
 use crate::sys::reactor::{Ready, Source};

@@ -9,12 +9,13 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message;
 
-use super::auth::Seal;
+use super::greet;
 use super::lane::{Lane, SEND_BUDGET};
 use super::messages::{Description, Notice};
 use super::wire::{Header, Method};
 use super::{Contact, ContactEvents, Greeting, Node, Reply, ShmOffer};
 use crate::error::{Code, Error, Result};
+use crate::rpc::auth::Seal;
 use crate::sys::{clock, net};
 use crate::transport::{Opcode, Outcome, Owner, Path, PathKind, Run, RunQueue, same_owner, submitter};
 use crate::{bail, fail};
@@ -428,7 +429,7 @@ impl Link {
 
     pub(super) fn replied(&self, header: &Header, meta: &[u8]) -> Result<()> {
         let body = match self.seal_in.lock().as_mut() {
-            Some(seal) => seal.open(header, meta)?,
+            Some(seal) => greet::unsealed(seal, header, meta)?,
             None => meta,
         };
         // An answer that came after its time-out finds nobody.

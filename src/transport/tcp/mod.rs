@@ -1,7 +1,6 @@
 //! TCP: several connections per pair of engines. One carries control messages, the others data; requests on one
 //! connection are answered in order, and many are under way on each.
 
-pub mod auth;
 mod greet;
 mod lane;
 mod link;

@@ -9,8 +9,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use prost::Message;
 
-use super::auth::Seal;
-use super::greet::{ServerGreeting, message, refusal};
+use super::greet::{self, ServerGreeting, message, refusal};
 use super::messages::{Description, Notice};
 use super::server::Server;
 use super::stream::{Gate, Handler, OutFrame, Payload, Receiver, Sent, send_frame};
@@ -19,6 +18,7 @@ use super::wire::{
 };
 use super::{Greeting, Node};
 use crate::error::{Code, Error, Result};
+use crate::rpc::auth::Seal;
 use crate::segment::descriptor::SegmentRecord;
 use crate::segment::memory::{REMOTE_READ, REMOTE_WRITE};
 use crate::sys::memory::IoVec;
@@ -401,7 +401,7 @@ impl Requests<'_> {
 
     fn control(&mut self, header: &Header, meta: &[u8]) -> Result<()> {
         let body = match self.work.seal_in.as_mut() {
-            Some(seal) => seal.open(header, meta)?,
+            Some(seal) => greet::unsealed(seal, header, meta)?,
             None => meta,
         };
         let node = &self.session.node;

@@ -1,0 +1,483 @@
+//! The side that calls: one connection, made when it is needed and made anew after it was lost.
+
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::connection::Connection;
+use super::frame::{self, Header, Inbound, Kind};
+use super::{Address, Terms, greet};
+use crate::error::{Code, Error, Result};
+use crate::sys::clock;
+use crate::sys::memory::IoVec;
+use crate::sys::net::{self, Blocking};
+use crate::sys::reactor::{Reactor, Ready, Source};
+use crate::sys::spin::Spinner;
+use crate::{bail, fail};
+
+use super::auth::Seal;
+
+/// Called exactly once with what became of a call, from any thread. It must not wait for another call.
+pub type Reply = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
+
+/// How long a thread that waits for an answer looks for it before it sleeps.
+const SPIN_NS: u64 = 50_000;
+/// How long one blocking receive waits before it looks at deadlines again.
+const READ_PATIENCE: Duration = Duration::from_millis(10);
+/// Unacknowledged bytes end a connection after this time.
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
+/// A thread whose answer another thread receives looks again after this time at the latest.
+const NAP: Duration = Duration::from_millis(100);
+/// Most calls of one client that wait for an answer.
+const MAX_CALLS: usize = 1 << 16;
+
+pub struct Client {
+    terms: Terms,
+    address: Address,
+    reactor: Arc<Reactor>,
+    worker: usize,
+    line: Mutex<Option<Arc<Line>>>,
+    next_id: AtomicU64,
+    is_closed: AtomicBool,
+}
+
+impl Client {
+    /// Connects when it is first called.
+    pub fn new(reactor: &Arc<Reactor>, worker: usize, address: Address, terms: Terms) -> Arc<Client> {
+        Arc::new(Client {
+            terms,
+            address,
+            reactor: reactor.clone(),
+            worker,
+            line: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Calls a method. UNREACHABLE: nobody got the call. CONNECTION_LOST and TIMEOUT: somebody may have carried it out.
+    pub fn call(&self, method: u16, body: &[u8], deadline_ns: u64, reply: Reply) {
+        if let Err((error, reply)) = self.try_call(method, body, deadline_ns, reply) {
+            reply(Err(error));
+        }
+    }
+
+    fn try_call(
+        &self,
+        method: u16,
+        body: &[u8],
+        deadline_ns: u64,
+        reply: Reply,
+    ) -> std::result::Result<Arc<Line>, (Error, Reply)> {
+        if body.len() > frame::MAX_BODY {
+            let error = fail!(InvalidArgument, "a call of {} bytes: {} at most", body.len(), frame::MAX_BODY);
+            return Err((error, reply));
+        }
+        let line = match self.line() {
+            Ok(line) => line,
+            Err(error) => return Err((error, reply)),
+        };
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        line.begin(id, deadline_ns, reply)?;
+        let header = Header { method, ..Header::new(Kind::Call, id) };
+        if let Err(error) = line.send(header, body) {
+            line.broken(&error);
+        }
+        Ok(line)
+    }
+
+    /// Calls a method and waits for the answer, receiving it on this thread where nobody else does.
+    pub fn call_wait(&self, method: u16, body: &[u8], deadline_ns: u64) -> Result<Vec<u8>> {
+        let slot = Arc::new(Slot::default());
+        let filled = slot.clone();
+        let reply: Reply = Box::new(move |result| filled.fill(result));
+        let line = self.try_call(method, body, deadline_ns, reply).map_err(|(error, _)| error)?;
+        loop {
+            if let Some(result) = slot.take() {
+                return result;
+            }
+            let now = clock::now_ns();
+            if now >= deadline_ns {
+                line.expire(now);
+                continue;
+            }
+            match line.lead(&|| slot.is_filled.load(Ordering::Acquire), deadline_ns) {
+                Ok(true) => {}
+                Ok(false) => slot.nap(NAP.min(clock::until(deadline_ns))),
+                Err(error) => line.broken(&error),
+            }
+        }
+    }
+
+    /// Ends the calls whose time is over. True while some are waited for: the clock must come back.
+    pub fn tick(&self, now: u64) -> bool {
+        let line = self.line.lock().clone();
+        line.is_some_and(|line| line.expire(now) | line.connection.tick(&line.receiver, now))
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Ends all calls with this error, and takes no more.
+    pub fn close(&self, error: &Error) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        let line = self.line.lock().take();
+        if let Some(line) = line {
+            line.broken(error);
+        }
+    }
+
+    fn line(&self) -> Result<Arc<Line>> {
+        let mut current = self.line.lock();
+        if self.is_closed.load(Ordering::SeqCst) {
+            bail!(Canceled, "the connection to {} was closed here", self.address);
+        }
+        if let Some(line) = current.as_ref().filter(|line| !line.connection.is_dead()) {
+            return Ok(line.clone());
+        }
+        let line = Line::connect(self)?;
+        *current = Some(line.clone());
+        Ok(line)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close(&fail!(Canceled, "whoever called is gone"));
+    }
+}
+
+/// An answer that a thread waits for.
+#[derive(Default)]
+struct Slot {
+    result: Mutex<Option<Result<Vec<u8>>>>,
+    is_filled: AtomicBool,
+    filled: Condvar,
+}
+
+impl Slot {
+    fn fill(&self, result: Result<Vec<u8>>) {
+        *self.result.lock() = Some(result);
+        self.is_filled.store(true, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Option<Result<Vec<u8>>> {
+        if self.is_filled.load(Ordering::Acquire) { self.result.lock().take() } else { None }
+    }
+
+    fn nap(&self, time: Duration) {
+        let mut result = self.result.lock();
+        if result.is_none() {
+            self.filled.wait_for(&mut result, time);
+        }
+    }
+}
+
+struct Waiting {
+    reply: Reply,
+    deadline_ns: u64,
+}
+
+#[derive(Default)]
+struct Calls {
+    waiting: HashMap<u64, Waiting>,
+    /// Why no more are taken.
+    ended: Option<Error>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Greeting,
+    Open,
+}
+
+struct Sender {
+    phase: Phase,
+    out: Vec<u8>,
+    sent: usize,
+    seal: Option<Seal>,
+    /// Calls that came before the greeting was over.
+    early: Vec<(Header, Vec<u8>)>,
+}
+
+struct Receiver {
+    inbound: Inbound,
+    seal: Option<Seal>,
+    spinner: Spinner,
+}
+
+/// One connection, from the first step to its end.
+struct Line {
+    terms: Terms,
+    address: Address,
+    hello: Vec<u8>,
+    connection: Connection,
+    sender: Mutex<Sender>,
+    receiver: Mutex<Receiver>,
+    calls: Mutex<Calls>,
+    /// Somebody answered the greeting.
+    is_open: AtomicBool,
+    me: Weak<Line>,
+}
+
+impl Line {
+    fn connect(client: &Client) -> Result<Arc<Line>> {
+        let unreachable =
+            |error: std::io::Error| fail!(Unreachable, "connecting to {}: {error}", client.address);
+        let socket = match &client.address {
+            Address::Tcp(address) => net::connect_start(address).map_err(unreachable)?,
+            // What is done with it later is the same for every stream socket.
+            Address::Unix(path) => {
+                TcpStream::from(OwnedFd::from(UnixStream::connect(path).map_err(unreachable)?))
+            }
+        };
+        let line = Arc::new_cyclic(|me| Line {
+            terms: client.terms.clone(),
+            address: client.address.clone(),
+            hello: greet::hello(&client.terms),
+            connection: Connection::new(&client.reactor, client.worker, socket),
+            sender: Mutex::new(Sender {
+                phase: Phase::Connecting,
+                out: Vec::new(),
+                sent: 0,
+                seal: None,
+                early: Vec::new(),
+            }),
+            receiver: Mutex::new(Receiver {
+                inbound: Inbound::default(),
+                seal: None,
+                spinner: Spinner::default(),
+            }),
+            calls: Mutex::default(),
+            is_open: AtomicBool::new(false),
+            me: me.clone(),
+        });
+        let source: Arc<dyn Source> = Arc::new(Watched(line.me.clone()));
+        line.connection.watch(source)?;
+        Ok(line)
+    }
+
+    /// Notes a call before it is sent.
+    fn begin(&self, id: u64, deadline_ns: u64, reply: Reply) -> std::result::Result<(), (Error, Reply)> {
+        let mut calls = self.calls.lock();
+        if let Some(error) = &calls.ended {
+            return Err((error.clone(), reply));
+        }
+        if calls.waiting.len() >= MAX_CALLS {
+            let error = fail!(Exhausted, "{MAX_CALLS} calls wait for answers of {}", self.address);
+            return Err((error, reply));
+        }
+        calls.waiting.insert(id, Waiting { reply, deadline_ns });
+        self.connection.owe(1);
+        Ok(())
+    }
+
+    fn send(&self, header: Header, body: &[u8]) -> Result<()> {
+        let mut sender = self.sender.lock();
+        if sender.phase != Phase::Open {
+            sender.early.push((header, body.to_vec()));
+            return Ok(());
+        }
+        sender.put(header, body);
+        self.flush(&mut sender)
+    }
+
+    fn flush(&self, sender: &mut Sender) -> Result<()> {
+        while sender.sent < sender.out.len() {
+            let vector = [IoVec::bytes(&sender.out[sender.sent..])];
+            match net::send(&self.connection.socket, &vector, false).map_err(|error| lost(&error))? {
+                Some(count) => sender.sent += count,
+                // The worker is told when there is room.
+                None => return Ok(()),
+            }
+        }
+        sender.out.clear();
+        sender.sent = 0;
+        Ok(())
+    }
+
+    /// Connected, or not: then this is known now.
+    fn advance(&self) -> Result<()> {
+        let mut sender = self.sender.lock();
+        if sender.phase == Phase::Connecting {
+            let unreachable = |error: std::io::Error| fail!(Unreachable, "{error}");
+            if let Address::Tcp(_) = self.address {
+                net::connect_finish(&self.connection.socket).map_err(unreachable)?;
+                net::prepare_stream(&self.connection.socket, READ_PATIENCE, SEND_PATIENCE)
+                    .map_err(unreachable)?;
+            } else {
+                self.connection.socket.set_read_timeout(Some(READ_PATIENCE)).map_err(unreachable)?;
+            }
+            sender.phase = Phase::Greeting;
+            frame::put(&mut sender.out, Header::new(Kind::Hello, 0), &self.hello, None);
+        }
+        self.flush(&mut sender)
+    }
+
+    /// The other side let us in, or not.
+    fn met(&self, body: &[u8], receiver_seal: &mut Option<Seal>) -> Result<()> {
+        let met = greet::judge(&self.terms, &self.hello, body)?;
+        let mut sender = self.sender.lock();
+        if sender.phase != Phase::Greeting {
+            bail!(Rejected, "a greeting that nobody asked for");
+        }
+        if let Some(auth) = met.auth {
+            frame::put(&mut sender.out, Header::new(Kind::Auth, 0), &auth, None);
+        }
+        if let Some(seal) = met.seal {
+            let (outward, inward) = seal.split();
+            sender.seal = Some(outward);
+            *receiver_seal = Some(inward);
+        }
+        sender.phase = Phase::Open;
+        for (header, body) in std::mem::take(&mut sender.early) {
+            sender.put(header, &body);
+        }
+        self.is_open.store(true, Ordering::Release);
+        self.flush(&mut sender)
+    }
+
+    /// Receives once; how many bytes came.
+    fn receive(&self, receiver: &mut Receiver, blocking: Blocking) -> Result<usize> {
+        if self.connection.is_dead() {
+            bail!(ConnectionLost, "the connection was given up");
+        }
+        let got = {
+            let vector = [IoVec::bytes_mut(receiver.inbound.room())];
+            net::receive(&self.connection.socket, &vector, blocking).map_err(|error| lost(&error))?
+        };
+        let Some(count) = got else { return Ok(0) };
+        if count == 0 {
+            bail!(ConnectionLost, "{} closed the connection", self.address);
+        }
+        self.connection.heard();
+        receiver.inbound.received(count);
+        while let Some((header, body)) = receiver.inbound.next_frame()? {
+            match header.kind {
+                Kind::HelloAck => self.met(body, &mut receiver.seal)?,
+                Kind::Answer if self.is_open.load(Ordering::Acquire) => {
+                    let body = frame::open(&header, body, receiver.seal.as_mut())?;
+                    self.answered(&header, body);
+                }
+                other => bail!(Rejected, "{} sends {other:?}", self.address),
+            }
+        }
+        Ok(count)
+    }
+
+    fn answered(&self, header: &Header, body: &[u8]) {
+        // One that is late was ended already.
+        let Some(waiting) = self.calls.lock().waiting.remove(&header.id) else { return };
+        self.connection.answered(1);
+        let text = || String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).collect();
+        let result = match header.status {
+            0 => Ok(body.to_vec()),
+            status => greet::bail_with(status, text()).map(|()| Vec::new()),
+        };
+        (waiting.reply)(result);
+    }
+
+    /// Receives on the calling thread until `is_done`; false when another thread does.
+    fn lead(&self, is_done: &dyn Fn() -> bool, until_ns: u64) -> Result<bool> {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        self.connection.lead(&self.receiver, until_ns, |receiver| {
+            while !is_done() && self.connection.unanswered() > 0 && clock::now_ns() < until_ns {
+                let mut spinner = std::mem::take(&mut receiver.spinner);
+                let spun = spinner.spin(SPIN_NS, || {
+                    let received = self.receive(receiver, Blocking::No);
+                    (!matches!(received, Ok(0))).then_some(received)
+                });
+                receiver.spinner = spinner;
+                spun.unwrap_or_else(|| self.receive(receiver, Blocking::Yes))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends the calls whose time is over; true while others wait.
+    fn expire(&self, now: u64) -> bool {
+        let mut calls = self.calls.lock();
+        let late: Vec<Waiting> =
+            calls.waiting.extract_if(|_, call| call.deadline_ns <= now).map(|(_, call)| call).collect();
+        let is_waiting = !calls.waiting.is_empty();
+        drop(calls);
+        self.connection.answered(late.len());
+        for call in late {
+            (call.reply)(Err(fail!(Timeout, "{} did not answer in time", self.address)));
+        }
+        is_waiting
+    }
+
+    /// The connection is of no more use: everything that waits hears why.
+    fn broken(&self, error: &Error) {
+        self.connection.kill();
+        let was_open = self.is_open.load(Ordering::Acquire);
+        let code = match error.code {
+            // Nobody can have got what was never sent.
+            Code::ConnectionLost if !was_open => Code::Unreachable,
+            code => code,
+        };
+        let ended = Error::new(code, format!("calling {}: {}", self.address, error.message()));
+        let waiting = {
+            let mut calls = self.calls.lock();
+            calls.ended.get_or_insert_with(|| ended.clone());
+            std::mem::take(&mut calls.waiting)
+        };
+        self.connection.forget_owed();
+        for (_, call) in waiting {
+            (call.reply)(Err(ended.clone()));
+        }
+    }
+
+    fn serve(&self, ready: Ready) -> Result<()> {
+        if ready.writable {
+            self.advance()?;
+        }
+        if !(ready.readable || ready.hung_up) {
+            return Ok(());
+        }
+        // A thread that waits for its answer may be receiving: then it takes what is there.
+        let Some(mut receiver) = self.receiver.try_lock() else { return Ok(()) };
+        while self.receive(&mut receiver, Blocking::No)? > 0 {}
+        Ok(())
+    }
+}
+
+fn lost(error: &std::io::Error) -> Error {
+    Error::new(Code::ConnectionLost, error.to_string())
+}
+
+impl Sender {
+    fn put(&mut self, header: Header, body: &[u8]) {
+        frame::put(&mut self.out, header, body, self.seal.as_mut());
+    }
+}
+
+/// What the reactor knows of a line: it does not keep it.
+struct Watched(Weak<Line>);
+
+impl Source for Watched {
+    fn ready(&self, ready: Ready) {
+        let Some(line) = self.0.upgrade() else { return };
+        if let Err(error) = line.serve(ready) {
+            line.broken(&error);
+        }
+    }
+
+    fn broken(&self) {
+        if let Some(line) = self.0.upgrade() {
+            line.broken(&fail!(Internal, "a defect in this library: see the log"));
+        }
+    }
+}
