@@ -18,4 +18,5 @@ pub mod slab;
 pub mod view;
 
 pub mod allocator;
+pub mod eviction;
 pub mod node;
