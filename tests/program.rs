@@ -137,3 +137,41 @@ fn the_doctor_speaks_plainly_where_nobody_watches() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("cross-memory attach") && !text.contains('\u{1b}'), "{text}");
 }
+
+#[test]
+fn a_cache_is_simulated_on_a_trace_that_was_generated() {
+    let path = std::env::temp_dir().join(format!("mooncake-simulate-{}.jsonl", std::process::id()));
+    let trace = path.to_str().expect("UTF-8");
+    mooncake(&format!("trace generate --requests 500 --out {trace}"));
+    let table = mooncake(&format!("simulate cache --trace {trace} --policy lru,default --capacity 100,1k"));
+    let found = rows(&mooncake(&format!("simulate cache --trace {trace} --capacity 100,1k --json")));
+    std::fs::remove_file(&path).expect("it was written");
+
+    let table = String::from_utf8_lossy(&table.stdout);
+    let cells = |name: &str| -> Vec<String> {
+        let line = table.lines().find(|line| line.starts_with(name) && line.split_whitespace().count() == 3);
+        line.unwrap_or_else(|| panic!("no row {name}: {table}"))
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(cells("blocks"), ["blocks", "100", "1000"]);
+    assert_eq!(found.len(), 6 * 2, "policies x capacities");
+    for policy in ["lru", "default"] {
+        let rates = found.iter().filter(|row| row["policy"] == policy).map(|row| {
+            let hits = row["prefix_hits"].as_f64().expect("a number");
+            format!("{:.4}", hits / row["blocks"].as_f64().expect("a number"))
+        });
+        assert_eq!(cells(policy)[1..], rates.collect::<Vec<String>>());
+    }
+    for (arguments, why) in [
+        ("simulate cache --trace /nowhere", "cannot open /nowhere"),
+        ("simulate cache --trace /nowhere --capacity 0", "is no number of blocks"),
+        ("simulate cache --trace /nowhere --policy random", "s3fifo"),
+        ("simulate cache", "--trace"),
+    ] {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}

@@ -6,6 +6,7 @@ mod output;
 mod bench;
 mod doctor;
 mod metadata;
+mod simulate;
 mod trace;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     Metadata(metadata::MetadataArgs),
+    Simulate(simulate::SimulateArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Metadata(args) => metadata::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Trace(args) => trace::run(args),
     };
     match result {

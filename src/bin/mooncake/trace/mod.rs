@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
-use generate::Generator;
+pub use generate::Generator;
 use model::HOUR_SECONDS;
+
+/// Tokens of one block.
+pub const BLOCK_TOKENS: u64 = model::BLOCK_TOKENS.unsigned_abs();
 
 /// Makes request traces, or tells what one looks like.
 #[derive(Args)]
@@ -60,11 +63,11 @@ struct DescribeArgs {
 #[derive(Debug, Deserialize, PartialEq)]
 pub struct Request {
     /// Milliseconds since the trace began.
-    timestamp: u64,
-    input_length: u64,
+    pub timestamp: u64,
+    pub input_length: u64,
     output_length: u64,
     /// One per 512 tokens of input; equal ids are equal blocks with equal blocks before them.
-    hash_ids: Vec<u64>,
+    pub hash_ids: Vec<u64>,
 }
 
 pub fn run(args: TraceArgs) -> Result<(), String> {
@@ -144,7 +147,8 @@ fn print_figures(files: &[PathBuf]) -> Result<(), String> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Request>, String> {
+/// Reads a whole trace from a file.
+pub fn read(path: &Path) -> Result<Vec<Request>, String> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
     read_lines(&name, BufReader::new(file))
