@@ -1,8 +1,8 @@
 //! The side that is called: accepts, bounds what it accepts, and hands calls to a service.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +13,12 @@ use parking_lot::Mutex;
 use super::served::Served;
 use super::{Address, Terms};
 use crate::error::{Code, Error, Result};
-use crate::sys::reactor::{Interest, Reactor, Ready, Source, Token};
+use crate::sys::listener::{Accept, Bound, Listener};
+use crate::sys::reactor::Reactor;
 use crate::{bail, fail};
 
 /// Connections that stand at once; what comes beyond that is turned away.
 const MAX_CONNECTIONS: usize = 16_384;
-/// Connections accepted before others of the same worker get their turn.
-const TURN: usize = 64;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -61,38 +60,12 @@ impl Drop for Answer {
     }
 }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listener {
-    fn accept(&self) -> std::io::Result<(TcpStream, String)> {
-        match self {
-            Listener::Tcp(listener) => listener.accept().map(|(socket, from)| (socket, from.to_string())),
-            // What is done with it later is the same for every stream socket.
-            Listener::Unix(listener) => listener
-                .accept()
-                .map(|(socket, _)| (TcpStream::from(OwnedFd::from(socket)), "this host".into())),
-        }
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
 pub struct Server {
     pub(super) terms: Terms,
     pub(super) service: Arc<dyn Service>,
     pub(super) reactor: Arc<Reactor>,
-    /// None once closed: the address is free then.
-    listener: Mutex<Option<Listener>>,
+    listener: Arc<Listener>,
     bound: Address,
-    token: Token,
     connections: Mutex<HashMap<u64, Arc<Served>>>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
@@ -110,35 +83,26 @@ impl Server {
         let (listener, bound) = match address {
             Address::Tcp(wanted) => {
                 let listener = TcpListener::bind(wanted).map_err(io)?;
-                listener.set_nonblocking(true).map_err(io)?;
                 let bound = listener.local_addr().map_err(io)?;
-                (Listener::Tcp(listener), Address::Tcp(bound))
+                (Bound::Tcp(listener), Address::Tcp(bound))
             }
             Address::Unix(path) => {
                 remove_stale(path)?;
-                let listener = UnixListener::bind(path).map_err(io)?;
-                listener.set_nonblocking(true).map_err(io)?;
-                (Listener::Unix(listener), address.clone())
+                (Bound::Unix(UnixListener::bind(path).map_err(io)?), address.clone())
             }
         };
-        let server = Arc::new_cyclic(|me| Server {
+        let server = Arc::new_cyclic(|me: &Weak<Server>| Server {
+            listener: Listener::new(reactor, "connections of callers", listener, me.clone()),
             terms,
             service,
             reactor: reactor.clone(),
-            listener: Mutex::new(None),
             bound,
-            token: reactor.token(0),
             connections: Mutex::default(),
             next_number: AtomicU64::new(1),
             is_closed: AtomicBool::new(false),
             me: me.clone(),
         });
-        // Locked, so that a connection that is there already finds the listener.
-        let mut slot = server.listener.lock();
-        let source = Arc::new(Listening(server.me.clone()));
-        reactor.add_as(server.token, listener.fd(), Interest::READ, source).map_err(io)?;
-        *slot = Some(listener);
-        drop(slot);
+        server.listener.watch().map_err(io)?;
         Ok(server)
     }
 
@@ -165,42 +129,14 @@ impl Server {
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        let listener = self.listener.lock().take();
-        if let Some(listener) = listener {
-            self.reactor.remove(self.token, listener.fd());
-            if let (Listener::Unix(_), Address::Unix(path)) = (&listener, &self.bound) {
-                let _ = std::fs::remove_file(path);
-            }
+        self.listener.close();
+        if let Address::Unix(path) = &self.bound {
+            let _ = std::fs::remove_file(path);
         }
         let connections: Vec<Arc<Served>> = self.connections.lock().drain().map(|(_, one)| one).collect();
         for connection in connections {
             connection.end();
         }
-    }
-
-    fn accept(&self) -> Result<()> {
-        for _ in 0..TURN {
-            let listener = self.listener.lock();
-            let Some(open) = &*listener else { return Ok(()) };
-            let (socket, name) = match open.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-                // Of one that is gone already, or without descriptors: the others are there at the next look.
-                Err(error) => bail!(Io, "accepting on {}: {error}", self.bound),
-            };
-            drop(listener);
-            if self.connections.lock().len() >= MAX_CONNECTIONS {
-                tracing::warn!("{} has {MAX_CONNECTIONS} connections: {name} is turned away", self.bound);
-                continue;
-            }
-            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-            let caller = Caller { number, name };
-            if let Err(error) = self.admit(caller, socket) {
-                tracing::warn!("a connection to {}: {error}", self.bound);
-            }
-        }
-        // Others wait for this worker; whoever stands in the queue is seen at the next look.
-        Ok(())
     }
 
     fn admit(&self, caller: Caller, socket: TcpStream) -> Result<()> {
@@ -240,20 +176,15 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
-struct Listening(Weak<Server>);
-
-impl Source for Listening {
-    fn ready(&self, _: Ready) {
-        let Some(server) = self.0.upgrade() else { return };
-        if let Err(error) = server.accept() {
-            tracing::warn!("{error}");
+impl Accept for Server {
+    fn accept(&self, socket: TcpStream, from: &dyn Display) {
+        if self.connections.lock().len() >= MAX_CONNECTIONS {
+            return tracing::warn!("{} has {MAX_CONNECTIONS} connections: {from} is turned away", self.bound);
         }
-    }
-
-    fn broken(&self) {
-        if let Some(server) = self.0.upgrade() {
-            tracing::error!("{} listens no more, after a defect in this library", server.bound);
-            server.close();
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { number, name: from.to_string() };
+        if let Err(error) = self.admit(caller, socket) {
+            tracing::warn!("a connection of {from} to {}: {error}", self.bound);
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod dylib;
 pub mod fork;
 pub mod futex;
+pub mod listener;
 pub mod memory;
 pub mod mmap;
 pub mod net;

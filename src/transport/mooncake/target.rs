@@ -1,8 +1,8 @@
 //! The port on which engines of Mooncake read and write this engine's memory: accepts, and bounds what it accepts.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -12,20 +12,16 @@ use super::Hub;
 use super::served::Served;
 use crate::bail;
 use crate::error::{Error, Result};
+use crate::sys::listener::{Accept, Bound, Listener};
 use crate::sys::net;
-use crate::sys::reactor::{Interest, Ready, Source, Token};
 
 /// Connections that stand at once; a connection beyond that replaces the one that was idle for the longest time.
 const MAX_CONNECTIONS: usize = 16_384;
-/// Connections accepted before others of the same worker get their turn.
-const TURN: usize = 64;
 
 pub struct Target {
     pub hub: Arc<Hub>,
-    /// None once closed: the port is free then.
-    listener: Mutex<Option<TcpListener>>,
-    bound: SocketAddr,
-    token: Token,
+    listener: Arc<Listener>,
+    port: u16,
     connections: Mutex<HashMap<u64, Arc<Served>>>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
@@ -44,52 +40,28 @@ impl Target {
         let Some(listener) = bound else {
             return Err(io(failure.unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into())));
         };
-        listener.set_nonblocking(true).map_err(io)?;
-        let bound = listener.local_addr().map_err(io)?;
-        let target = Arc::new_cyclic(|me| Target {
-            token: hub.reactor.token(0),
+        let port = listener.local_addr().map_err(io)?.port();
+        let target = Arc::new_cyclic(|me: &Weak<Target>| Target {
+            listener: Listener::new(
+                &hub.reactor,
+                "data connections of Mooncake's engines",
+                Bound::Tcp(listener),
+                me.clone(),
+            ),
             hub: hub.clone(),
-            listener: Mutex::new(None),
-            bound,
+            port,
             connections: Mutex::default(),
             next_number: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             me: me.clone(),
         });
-        // Locked, so that a connection that is there already finds the listener.
-        let mut slot = target.listener.lock();
-        hub.reactor.add_as(target.token, listener.as_fd(), Interest::READ, target.clone()).map_err(io)?;
-        *slot = Some(listener);
-        drop(slot);
+        target.listener.watch().map_err(io)?;
         *hub.target.write() = Arc::downgrade(&target);
         Ok(target)
     }
 
     pub fn port(&self) -> u16 {
-        self.bound.port()
-    }
-
-    fn accept(&self) {
-        for _ in 0..TURN {
-            let accepted = match &*self.listener.lock() {
-                Some(listener) => listener.accept(),
-                None => return,
-            };
-            let (socket, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // Out of descriptors, mostly: the kernel keeps the connection waiting.
-                    tracing::warn!("accepting a data connection: {error}");
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                    return;
-                }
-            };
-            if let Err(error) = self.admit(socket) {
-                self.hub.metrics.refused_count.increment();
-                tracing::warn!("data connection of {address} refused: {error}");
-            }
-        }
+        self.port
     }
 
     fn admit(&self, socket: TcpStream) -> Result<()> {
@@ -139,22 +111,17 @@ impl Target {
     /// Ends every connection; on return nothing is applied any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        if let Some(listener) = self.listener.lock().take() {
-            self.hub.reactor.remove(self.token, listener.as_fd());
-        }
+        self.listener.close();
         let connections: Vec<Arc<Served>> = self.connections.lock().values().cloned().collect();
         connections.iter().for_each(|served| served.end());
     }
 }
 
-impl Source for Target {
-    fn ready(&self, _: Ready) {
-        if !self.is_closed.load(Ordering::Acquire) {
-            self.accept();
+impl Accept for Target {
+    fn accept(&self, socket: TcpStream, from: &dyn Display) {
+        if let Err(error) = self.admit(socket) {
+            self.hub.metrics.refused_count.increment();
+            tracing::warn!("data connection of {from} refused: {error}");
         }
-    }
-
-    fn broken(&self) {
-        tracing::error!("the listener for Mooncake's engines failed: they can no longer connect");
     }
 }

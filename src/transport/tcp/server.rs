@@ -1,10 +1,10 @@
 //! The listening side: binds, tells where it is found, accepts, and keeps strangers from crowding out peers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,8 +16,8 @@ use super::wire::MAGIC;
 use crate::config::{Bind, Config};
 use crate::error::{Error, Result};
 use crate::segment::descriptor::EngineId;
+use crate::sys::listener::{Accept, Bound, Listener};
 use crate::sys::net::{self, InterfaceAddress};
-use crate::sys::reactor::{Interest, Ready, Source, Token};
 use crate::transport::Strangers;
 use crate::{bail, fail};
 
@@ -37,17 +37,15 @@ struct Sessions {
 
 pub struct Server {
     pub node: Arc<Node>,
-    /// None once closed: the port is free then.
-    listener: Mutex<Option<TcpListener>>,
+    listener: Arc<Listener>,
     bound: SocketAddr,
-    token: Token,
     sessions: Mutex<Sessions>,
     /// Who shares the port, if somebody does; then the first bytes of each connection are looked at.
     strangers: Option<Arc<dyn Strangers>>,
     undecided: Mutex<HashMap<u64, Arc<Threshold>>>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
-    me: std::sync::Weak<Server>,
+    me: Weak<Server>,
 }
 
 impl Server {
@@ -59,16 +57,14 @@ impl Server {
         let (listener, advertised) = listen(config)?;
         let io = |error| Error::io("listening", &error);
         let bound = listener.local_addr().map_err(io)?;
-        listener.set_nonblocking(true).map_err(io)?;
         *node.addresses.write() = match &config.advertise_host {
             Some(host) => vec![host_with_port(host, bound.port())],
             None => advertised.iter().map(|ip| with_port(ip, bound.port())).collect(),
         };
-        let server = Arc::new_cyclic(|me| Server {
+        let server = Arc::new_cyclic(|me: &Weak<Server>| Server {
             node: node.clone(),
-            listener: Mutex::new(None),
+            listener: Listener::new(&node.reactor, "connections of peers", Bound::Tcp(listener), me.clone()),
             bound,
-            token: node.reactor.token(0),
             sessions: Mutex::new(Sessions { all: HashMap::new(), peers: HashMap::new(), strangers: 0 }),
             strangers,
             undecided: Mutex::default(),
@@ -76,12 +72,8 @@ impl Server {
             is_closed: AtomicBool::new(false),
             me: me.clone(),
         });
-        // Locked, so that a connection that is there already finds the listener.
-        let mut slot = server.listener.lock();
-        node.reactor.add_as(server.token, listener.as_fd(), Interest::READ, server.clone()).map_err(io)?;
-        *slot = Some(listener);
-        drop(slot);
         *node.server.write() = Arc::downgrade(&server);
+        server.listener.watch().map_err(io)?;
         Ok(server)
     }
 
@@ -93,37 +85,8 @@ impl Server {
         self.bound.port()
     }
 
-    fn accept(&self) {
-        let Some(me) = self.me.upgrade() else { return };
-        // Bounded, so that a flood does not starve the connections of this worker.
-        for _ in 0..64 {
-            let accepted = match &*self.listener.lock() {
-                Some(listener) => listener.accept(),
-                None => return,
-            };
-            let (socket, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // Out of descriptors, mostly: the kernel keeps the connection waiting, the clock lets us try again.
-                    tracing::warn!("accepting a connection: {error}");
-                    std::thread::sleep(Duration::from_millis(1));
-                    return;
-                }
-            };
-            let admitted = match &self.strangers {
-                None => self.admit_stranger(&me, socket),
-                Some(_) => self.admit_undecided(&me, socket),
-            };
-            if let Err(error) = admitted {
-                self.node.metrics.refused_count.increment();
-                tracing::warn!("connection of {address} refused: {error}");
-            }
-        }
-    }
-
     /// Finds out whose connection it is.
-    fn admit_undecided(&self, me: &Arc<Server>, socket: std::net::TcpStream) -> Result<()> {
+    fn admit_undecided(&self, me: &Arc<Server>, socket: TcpStream) -> Result<()> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let mut undecided = self.undecided.lock();
         let oldest = match undecided.len() < MAX_STRANGERS {
@@ -146,7 +109,7 @@ impl Server {
     }
 
     /// Hands a connection to whom its first bytes name.
-    pub(super) fn sort(&self, socket: std::net::TcpStream, first: &[u8; 8]) {
+    pub(super) fn sort(&self, socket: TcpStream, first: &[u8; 8]) {
         let Some(me) = self.me.upgrade() else { return };
         match &self.strangers {
             Some(strangers) if *first != MAGIC && strangers.is_one(first) => strangers.take(socket),
@@ -159,7 +122,7 @@ impl Server {
         }
     }
 
-    fn admit_stranger(&self, me: &Arc<Server>, socket: std::net::TcpStream) -> Result<()> {
+    fn admit_stranger(&self, me: &Arc<Server>, socket: TcpStream) -> Result<()> {
         let io = |error| Error::io("preparing a connection", &error);
         socket.set_nodelay(true).map_err(io)?;
         net::keep_alive(&socket).map_err(io)?;
@@ -271,9 +234,7 @@ impl Server {
     /// Ends every connection; on return nothing is applied any more.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        if let Some(listener) = self.listener.lock().take() {
-            self.node.reactor.remove(self.token, listener.as_fd());
-        }
+        self.listener.close();
         self.end_undecided(|_| true);
         if let Some(strangers) = &self.strangers {
             strangers.close();
@@ -283,15 +244,17 @@ impl Server {
     }
 }
 
-impl Source for Server {
-    fn ready(&self, _: Ready) {
-        if !self.is_closed.load(Ordering::Acquire) {
-            self.accept();
+impl Accept for Server {
+    fn accept(&self, socket: TcpStream, from: &dyn Display) {
+        let Some(me) = self.me.upgrade().filter(|_| !self.is_closed.load(Ordering::Acquire)) else { return };
+        let admitted = match &self.strangers {
+            None => self.admit_stranger(&me, socket),
+            Some(_) => self.admit_undecided(&me, socket),
+        };
+        if let Err(error) = admitted {
+            self.node.metrics.refused_count.increment();
+            tracing::warn!("connection of {from} refused: {error}");
         }
-    }
-
-    fn broken(&self) {
-        tracing::error!("the listener of {} failed: peers can no longer connect", self.node.name);
     }
 }
 
