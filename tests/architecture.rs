@@ -23,6 +23,10 @@ const STRANGERS: &[&str] = &["transport", "metadata"];
 /// Members of such folders that implement nothing and serve those that do.
 const SHARED: &[&str] = &["registry", "claims", "resp", "runtime"];
 
+/// Parts that decide and move no bytes, and what they therefore must not name.
+const DECIDING: &[&str] = &["src/store/allocator/", "src/store/eviction/", "src/store/master/"];
+const MOVING: &[&str] = &["engine", "transport"];
+
 /// Words and the only places that may hold them; a folder ends with a slash.
 const CONFINED: &[(&str, &[&str])] = &[
     ("unsafe", &["src/ffi/", "src/sys/", "src/segment/memory.rs"]),
@@ -82,6 +86,18 @@ fn implementations_of_one_trait_do_not_know_one_another() {
                     wrong.push(format!("{}: {own} may not name {}", source.path, named.join("::")));
                 }
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn whoever_decides_moves_no_bytes() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| DECIDING.iter().any(|part| source.path.starts_with(part)))
+    {
+        for named in modules_named(source).iter().filter(|named| MOVING.contains(&named[0].as_str())) {
+            wrong.push(format!("{}: may not name {}", source.path, named[0]));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -50,7 +50,7 @@ pub struct Order {
 pub enum Command {
     /// Promise this epoch, and report the entries after the cursor.
     Claim { after: Option<Cursor> },
-    /// Go on following. `sent` comes back; a view that is given is to be adopted.
+    /// Go on following. `sent` comes back; a view that is given is to be adopted, even by those it leaves out.
     Lead { sent: u64, view: Option<Arc<View>> },
     /// These bytes are no longer part of an object. Readers may go on for `readers_ms`.
     Drop { spot: Spot, length: u64, readers_ms: u64, writer_done: bool },
@@ -72,7 +72,8 @@ pub enum Report {
         domain: Arc<str>,
         offers: Vec<Offer>,
         promised: Epoch,
-        view: Option<Arc<View>>,
+        /// It was never in a view, or gave up what it held when it was expelled.
+        is_fresh: bool,
     },
     /// Promised; and the entries after the cursor, up to `next`, or all that there were.
     Page {
@@ -81,6 +82,7 @@ pub enum Report {
         after: Option<Cursor>,
         entries: Vec<Entry>,
         next: Option<Cursor>,
+        /// The latest that it adopted, under this id or an earlier one.
         view: Option<Arc<View>>,
     },
     Following {

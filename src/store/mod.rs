@@ -19,4 +19,7 @@ pub mod view;
 
 pub mod allocator;
 pub mod eviction;
+pub mod master;
 pub mod node;
+
+

@@ -1,6 +1,7 @@
 //! Views: which nodes a master counts on, and how many of them have to agree before another master must know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::object::{Epoch, NodeId};
 
@@ -20,6 +21,8 @@ pub struct View {
     pub members: Vec<NodeId>,
     /// The memberships that may hold until this one does.
     pub bases: Vec<Vec<NodeId>>,
+    /// The place of each node in either. Whoever hears of a later one at the same place knows that this one is dead.
+    pub names: Vec<(NodeId, Arc<str>)>,
 }
 
 impl View {
@@ -27,12 +30,32 @@ impl View {
         self.members.binary_search(&node).is_ok()
     }
 
-    /// What follows on this view, which is known to hold if `holds`.
-    pub fn successor(&self, id: ViewId, members: Vec<NodeId>, holds: bool) -> View {
+    /// True of all whose votes count: members, and those of views that may still hold.
+    pub fn asks(&self, node: NodeId) -> bool {
+        self.contains(node) || self.bases.iter().any(|base| base.contains(&node))
+    }
+
+    /// What follows on this view, which is known to hold if `holds`. `names` are those of its new members.
+    pub fn successor(
+        &self,
+        id: ViewId,
+        members: Vec<NodeId>,
+        holds: bool,
+        mut names: Vec<(NodeId, Arc<str>)>,
+    ) -> View {
         let mut bases = if holds { Vec::new() } else { self.bases.clone() };
         bases.push(self.members.clone());
         bases.dedup();
-        View { id, members, bases }
+        names.extend_from_slice(&self.names);
+        names.retain(|(node, _)| members.contains(node) || bases.iter().any(|base| base.contains(node)));
+        names.sort();
+        names.dedup();
+        View { id, members, bases, names }
+    }
+
+    /// True if enough of its members agree, which is all that counts once it holds.
+    pub fn members_agree(&self, agrees: impl Fn(NodeId) -> bool, is_dead: impl Fn(NodeId) -> bool) -> bool {
+        is_quorum(&self.members, agrees, is_dead)
     }
 
     /// True if enough nodes agree. The dead can neither agree nor object.
@@ -78,7 +101,7 @@ mod tests {
         fn a_view_that_holds_is_heard_of(old in 1u16.., new in 1u16.., adopted: u16, asked: u16) {
             let old = View { members: nodes(old), ..Default::default() };
             let next = ViewId { epoch: Epoch(1), number: 1 };
-            let new = old.successor(next, nodes(new), true);
+            let new = old.successor(next, nodes(new), true, Vec::new());
             let agrees = |votes: u16| move |node: NodeId| votes >> node.0 & 1 == 1;
             let holds = new.agreed(agrees(adopted), |_| false);
             if holds && old.agreed(agrees(asked), |_| false) {
@@ -99,10 +122,10 @@ mod tests {
     fn what_may_still_hold_stays_a_base() {
         let id = ViewId::default();
         let first = View { members: nodes(0b1), ..Default::default() };
-        let second = first.successor(id, nodes(0b11), true);
-        let third = second.successor(id, nodes(0b110), false);
+        let second = first.successor(id, nodes(0b11), true, Vec::new());
+        let third = second.successor(id, nodes(0b110), false, Vec::new());
         assert_eq!(second.bases, [nodes(0b1)]);
         assert_eq!(third.bases, [nodes(0b1), nodes(0b11)]);
-        assert_eq!(third.successor(id, nodes(0b1), true).bases, [nodes(0b110)]);
+        assert_eq!(third.successor(id, nodes(0b1), true, Vec::new()).bases, [nodes(0b110)]);
     }
 }

@@ -44,6 +44,7 @@ pub struct Inventory {
     pub(super) promised: Epoch,
     pub(super) master: MasterId,
     pub(super) view: Option<Arc<View>>,
+    pub(super) is_fresh: bool,
     pub(super) floor: Generation,
     /// How long after this node was expelled somebody may still read from it.
     pub(super) horizon_ms: u64,
@@ -62,6 +63,7 @@ impl Inventory {
             promised: Epoch::default(),
             master: MasterId::default(),
             view: None,
+            is_fresh: true,
             floor: Generation::default(),
             horizon_ms,
             segments: BTreeMap::new(),
@@ -108,7 +110,7 @@ impl Inventory {
             domain: self.domain.clone(),
             offers: self.segments.values().map(|segment| segment.offer.clone()).collect(),
             promised: self.promised,
-            view: self.view.clone(),
+            is_fresh: self.is_fresh,
         }
     }
 

@@ -42,10 +42,10 @@ impl Inventory {
             Command::Claim { after } => vec![Reaction::Send(self.report(now, *after))],
             Command::Lead { sent, view } => {
                 let mine = self.view.as_ref().map(|view| view.id);
-                if let Some(view) =
-                    view.as_ref().filter(|view| view.contains(self.node) && Some(view.id) > mine)
-                {
+                // One that goes on without this node counts on its vote all the same.
+                if let Some(view) = view.as_ref().filter(|view| Some(view.id) > mine) {
                     self.view = Some(view.clone());
+                    self.is_fresh &= !view.contains(self.node);
                 }
                 let view = self.view.as_ref().map(|view| view.id);
                 let (node, epoch) = (self.node, self.promised);
@@ -163,7 +163,8 @@ impl Inventory {
                 self.quarantined.insert((*id, *offset));
             }
         }
-        self.view = None;
+        // What it knows of views still counts.
+        self.is_fresh = true;
         self.node = NodeId::default();
         vec![Reaction::Discarded]
     }

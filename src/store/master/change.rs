@@ -1,0 +1,163 @@
+//! Changes: an object has one at a time, and it ends only when every node has done what it asks for, or was expelled. So
+//! whatever a new master finds in inventories, nothing that was acknowledged as gone is among it.
+
+use crate::error::Code;
+use crate::store::message::{Command, Spot};
+use crate::store::object::{NodeId, Token};
+use crate::store::refusal::Refusal;
+
+use super::put::Put;
+use super::shard::{CHANGING, ObjectRef, Place, Places};
+use super::state::State;
+use super::task::Copying;
+
+pub(super) const BUSY: Refusal = Refusal::retry(Code::Busy, "the object is being changed", 5);
+
+#[derive(Debug, Default)]
+pub enum Work {
+    #[default]
+    None,
+    Put(Box<Put>),
+    Copy(Box<Copying>),
+}
+
+#[derive(Debug, Default)]
+pub struct Change {
+    pub work: Work,
+    /// Drops that nodes have not applied yet.
+    pub waiting: usize,
+    /// Who is told when it ends.
+    pub tokens: Vec<Token>,
+}
+
+/// A range that a node was told to drop.
+#[derive(Debug)]
+pub struct Drop {
+    pub place: Place,
+    pub readers_until: u64,
+    pub writer_done: bool,
+    /// Whose change waits until the node applied it.
+    pub owner: Option<ObjectRef>,
+}
+
+impl State {
+    /// The change of an object, begun if there is none.
+    pub(super) fn change(&mut self, at: ObjectRef) -> &mut Change {
+        self.object_mut(at).set(CHANGING, true);
+        self.changes.entry(at).or_default()
+    }
+
+    pub(super) fn work(&self, at: ObjectRef) -> &Work {
+        self.changes.get(&at).map_or(&Work::None, |change| &change.work)
+    }
+
+    /// Ends a change that waits for nothing. An object that is not seen then is not there.
+    pub(super) fn end_if_quiet(&mut self, at: ObjectRef) {
+        let Some(change) = self.changes.get(&at) else { return };
+        if change.waiting > 0 || !matches!(change.work, Work::None) {
+            return;
+        }
+        let change = self.changes.remove(&at).expect("it was just seen");
+        self.object_mut(at).set(CHANGING, false);
+        if !self.object(at).is_visible() {
+            self.shards[at.shard as usize].remove(at.slot);
+        }
+        for token in change.tokens {
+            self.reply(token);
+        }
+    }
+
+    /// Tells the nodes of these ranges that they are no longer the object's. The object's change waits for them.
+    pub(super) fn drop_places(
+        &mut self,
+        now: u64,
+        owner: ObjectRef,
+        places: &[Place],
+        readers_until: u64,
+        writer_done: bool,
+    ) {
+        self.change(owner);
+        for place in places {
+            if self.drop_place(now, *place, readers_until, writer_done, Some(owner)) {
+                self.change(owner).waiting += 1;
+            }
+        }
+    }
+
+    /// False if the range is gone with its node.
+    pub(super) fn drop_place(
+        &mut self,
+        now: u64,
+        place: Place,
+        readers_until: u64,
+        writer_done: bool,
+        owner: Option<ObjectRef>,
+    ) -> bool {
+        let Some(segment) = self.pool.get(place.segment) else { return false };
+        let key = (place.segment, segment.allocator.offset(place.block));
+        self.drops.insert(key, Drop { place, readers_until, writer_done, owner });
+        self.send_drop(now, key);
+        true
+    }
+
+    pub(super) fn send_drop(&mut self, now: u64, key: (u32, u64)) {
+        let (Some(drop), Some(segment)) = (self.drops.get(&key), self.pool.get(key.0)) else { return };
+        let spot = Spot { segment: segment.id, offset: key.1, generation: drop.place.generation() };
+        let length = segment.allocator.taken(drop.place.block);
+        let readers_ms = drop.readers_until.saturating_sub(now);
+        let command = Command::Drop { spot, length, readers_ms, writer_done: drop.writer_done };
+        let node = segment.node;
+        self.send(node, command);
+    }
+
+    /// A node applied a drop, and perhaps nothing can touch the bytes any more.
+    pub(super) fn dropped(&mut self, node: NodeId, spot: Spot, released: bool) {
+        let Some(slot) = self.pool.find(node, spot.segment) else { return };
+        let key = (slot, spot.offset);
+        let Some(drop) = self.drops.get_mut(&key).filter(|drop| drop.place.generation() == spot.generation)
+        else {
+            return;
+        };
+        let (owner, place) = (drop.owner.take(), drop.place);
+        if released {
+            self.drops.remove(&key);
+            self.pool.free(place.segment, place.block);
+        }
+        if let Some(owner) = owner {
+            self.settled(owner);
+        }
+    }
+
+    /// One drop less to wait for.
+    pub(super) fn settled(&mut self, at: ObjectRef) {
+        self.change(at).waiting -= 1;
+        self.end_if_quiet(at);
+    }
+
+    /// Makes an object unfindable and drops all it has. Its change ends when all nodes applied that.
+    pub(super) fn begin_removal(&mut self, now: u64, at: ObjectRef) {
+        self.hide(at);
+        let object = self.object_mut(at);
+        let places = std::mem::take(&mut object.places);
+        let readers_until = object.lease_until;
+        self.drop_places(now, at, places.as_slice(), readers_until, true);
+    }
+
+    /// Takes replicas that are gone or given up out of what is left of `places`, stripes that still lie on living nodes
+    /// included, which are to be dropped.
+    pub(super) fn split_lost(&self, places: &Places, replicas: u8) -> (Vec<Place>, u8, Vec<Place>) {
+        let all = places.as_slice();
+        let stripes = (all.len() / usize::from(replicas.max(1))).max(1);
+        let is_there = |place: &Place| self.pool.get(place.segment).is_some();
+        let (mut kept, mut count, mut stray) = (Vec::new(), 0, Vec::new());
+        for copy in all.chunks(stripes) {
+            if copy.iter().all(is_there) {
+                kept.extend_from_slice(copy);
+                count += 1;
+            } else {
+                stray.extend(copy.iter().filter(|place| is_there(place)));
+            }
+        }
+        (kept, count, stray)
+    }
+}

@@ -1,0 +1,180 @@
+//! The memory of all nodes: which segments there are, and what of them is given out.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::store::allocator::offset::OffsetAllocator;
+use crate::store::allocator::placement::{Candidate, Taken, Wish, place};
+use crate::store::message::Offer;
+use crate::store::object::{Extent, Generation, NodeId, ReplicateConfig, SegmentId, stripe_length};
+use crate::store::slab::Slab;
+
+use super::shard::Place;
+
+/// Objects begin at such multiples.
+const ALIGNMENT: u64 = 64;
+
+#[derive(Debug)]
+pub struct Segment {
+    pub node: NodeId,
+    pub id: SegmentId,
+    pub name: Arc<str>,
+    pub domain: u32,
+    pub allocator: OffsetAllocator,
+    /// New objects may be placed here: the node is in a view that holds.
+    pub is_open: bool,
+    pub is_draining: bool,
+}
+
+/// A segment, for those who look on. Bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    pub node: NodeId,
+    pub segment: SegmentId,
+    pub name: Arc<str>,
+    pub capacity: u64,
+    /// Objects, and memory that is not free again yet.
+    pub used: u64,
+    pub is_open: bool,
+    pub is_draining: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Pool {
+    slots: Slab<Option<Box<Segment>>>,
+    by_id: BTreeMap<(NodeId, SegmentId), u32>,
+    domains: BTreeMap<Arc<str>, u32>,
+}
+
+impl Pool {
+    pub fn get(&self, slot: u32) -> Option<&Segment> {
+        self.slots.get(slot).as_deref()
+    }
+
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Segment> {
+        self.slots.get_mut(slot).as_deref_mut()
+    }
+
+    pub fn find(&self, node: NodeId, segment: SegmentId) -> Option<u32> {
+        self.by_id.get(&(node, segment)).copied()
+    }
+
+    pub fn of_node(&self, node: NodeId) -> Vec<u32> {
+        self.by_id.range((node, SegmentId(0))..=(node, SegmentId(u64::MAX))).map(|(_, slot)| *slot).collect()
+    }
+
+    pub fn nodes(&self) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = self.by_id.keys().map(|(node, _)| *node).collect();
+        nodes.dedup();
+        nodes
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Segment)> {
+        self.by_id.values().filter_map(|slot| Some((*slot, self.get(*slot)?)))
+    }
+
+    /// Adds a segment with all of it free, unless it is there.
+    pub fn add(&mut self, node: NodeId, domain: &Arc<str>, offer: &Offer) -> Option<u32> {
+        if let Some(slot) = self.find(node, offer.segment) {
+            return Some(slot);
+        }
+        let next = self.domains.len() as u32;
+        let domain = *self.domains.entry(domain.clone()).or_insert(next);
+        let allocator = OffsetAllocator::new(offer.length);
+        let name = offer.name.clone();
+        let segment =
+            Segment { node, id: offer.segment, name, domain, allocator, is_open: false, is_draining: false };
+        let slot = self.slots.insert(Some(Box::new(segment)))?;
+        self.by_id.insert((node, offer.segment), slot);
+        Some(slot)
+    }
+
+    pub fn remove(&mut self, slot: u32) {
+        if let Some(segment) = self.slots.remove(slot) {
+            self.by_id.remove(&(segment.node, segment.id));
+        }
+    }
+
+    pub fn free(&mut self, segment: u32, block: u32) {
+        if let Some(segment) = self.get_mut(segment) {
+            segment.allocator.free(block);
+        }
+    }
+
+    /// Bytes in use and in all, of segments that objects may be placed in.
+    pub fn usage(&self) -> (u64, u64) {
+        let open = self.iter().filter(|(_, segment)| segment.is_open && !segment.is_draining);
+        open.fold((0, 0), |(used, capacity), (_, segment)| {
+            (used + segment.allocator.used(), capacity + segment.allocator.capacity())
+        })
+    }
+
+    /// Takes memory for the replicas of an object: stripes of each, one replica after the other. None if it cannot be
+    /// done now; replicas are fewer than wished only where there are fewer segments.
+    pub fn allocate(
+        &mut self,
+        size: u64,
+        config: &ReplicateConfig,
+        may_use: impl Fn(u32, &Segment) -> bool,
+    ) -> Option<Vec<Vec<Taken>>> {
+        let mut candidates: Vec<Candidate> = self
+            .iter()
+            .filter(|(slot, segment)| segment.is_open && !segment.is_draining && may_use(*slot, segment))
+            .map(|(slot, segment)| Candidate {
+                segment: slot,
+                domain: segment.domain,
+                free: segment.allocator.capacity() - segment.allocator.used(),
+                capacity: segment.allocator.capacity(),
+                preferred: config.preferred.iter().position(|name| **name == *segment.name),
+            })
+            .collect();
+        let (replicas, stripes) = (usize::from(config.count), config.stripes(size));
+        let enough = if config.strict_domains { replicas } else { replicas.min(candidates.len()).max(1) };
+        let wish = Wish { replicas, stripes, strict: config.strict_domains };
+        let pool = RefCell::new(self);
+        let take = |slot: u32, stripe: usize| {
+            let length = stripe_length(size, stripes, stripe);
+            pool.borrow_mut().get_mut(slot)?.allocator.allocate(length, ALIGNMENT)
+        };
+        let give_back = |taken: Taken| pool.borrow_mut().free(taken.segment, taken.block);
+        let placed = place(&mut candidates, wish, take, give_back);
+        // With stripes a replica takes many segments, and others go without.
+        if placed.len() >= enough || stripes > 1 && !config.strict_domains && !placed.is_empty() {
+            return Some(placed);
+        }
+        placed.into_iter().flatten().for_each(|taken| pool.borrow_mut().free(taken.segment, taken.block));
+        None
+    }
+
+    /// Where a stripe lies, for clients and nodes. None once its node is gone.
+    pub fn extent(&self, place: &Place, size: u64, stripes: usize, stripe: usize) -> Option<Extent> {
+        let segment = self.get(place.segment)?;
+        Some(Extent {
+            node: segment.node,
+            segment: segment.id,
+            offset: segment.allocator.offset(place.block),
+            length: stripe_length(size, stripes, stripe),
+            generation: place.generation(),
+        })
+    }
+
+    pub fn info(&self) -> Vec<SegmentInfo> {
+        let info = |(_, segment): (u32, &Segment)| SegmentInfo {
+            node: segment.node,
+            segment: segment.id,
+            name: segment.name.clone(),
+            capacity: segment.allocator.capacity(),
+            used: segment.allocator.used(),
+            is_open: segment.is_open,
+            is_draining: segment.is_draining,
+        };
+        self.iter().map(info).collect()
+    }
+}
+
+/// All stripes as places of one grant.
+pub fn places_of(taken: &[Vec<Taken>], generation: Generation) -> Vec<Place> {
+    let place = |taken: &Taken| Place::new(generation, taken.segment, taken.block);
+    taken.iter().flatten().map(place).collect()
+}

@@ -1,0 +1,86 @@
+//! Masters that die or are replaced, and nodes that are away.
+
+use super::*;
+
+#[test]
+fn a_new_master_knows_what_the_nodes_know() {
+    let mut cluster = Cluster::new(3, 64);
+    let two = ReplicateConfig { count: 2, group: "g".into(), ..Default::default() };
+    let version = cluster.put_as("k", 100, &two, false).expect("room");
+    cluster.replace_master();
+    assert_eq!(code(cluster.get("k")), Code::NotReady);
+    cluster.run(200);
+    assert_eq!(cluster.get("k").expect("found").version, version);
+    assert_eq!(code(cluster.get("other")), Code::NotFound, "all have reported");
+    let early = cluster.put("other", 10).expect_err("the old master may still be answering");
+    assert_eq!(early.code, Code::NotReady);
+    cluster.run(2500);
+    assert_eq!(cluster.commit("k", version), Ok(Answer::Done), "the answer of the old master was lost");
+    assert_eq!(code(cluster.put("k", 10)), Code::AlreadyExists);
+    assert!(cluster.put("other", 10).expect("room") > version);
+}
+
+#[test]
+fn an_unknown_key_is_not_missing_while_a_node_has_not_reported() {
+    let mut cluster = Cluster::new(3, 64);
+    cluster.put("k", 100).expect("room");
+    let holder = cluster.get("k").expect("there").replicas[0].stripes[0].node;
+    cluster.replace_master();
+    cluster.deaf = vec![holder];
+    cluster.run(5000);
+    assert_eq!(code(cluster.get("k")), Code::NotReady);
+    cluster.deaf.clear();
+    cluster.run(1000);
+    assert!(cluster.get("k").is_ok());
+}
+
+#[test]
+fn what_was_acknowledged_outlives_an_upsert_that_was_not_finished() {
+    let mut cluster = Cluster::new(3, 64);
+    let first = cluster.put("k", 100).expect("room");
+    let two = ReplicateConfig { count: 2, ..Default::default() };
+    let grant = cluster.start("k", 100, &two, true).expect("room");
+    cluster.write(&grant, 1);
+    cluster.replace_master();
+    cluster.run(4000);
+    assert_eq!(cluster.get("k").expect("found").version, first);
+    assert_eq!(code(cluster.commit("k", grant.version)), Code::Canceled);
+    // One that was finished is the newer one.
+    let grant = cluster.start("k", 100, &two, true).expect("room");
+    cluster.write(&grant, 2);
+    cluster.replace_master();
+    cluster.run(4000);
+    assert_eq!(cluster.get("k").expect("found").version, grant.version);
+}
+
+#[test]
+fn a_node_that_was_away_too_long_gives_up_what_it_held() {
+    let mut cluster = Cluster::new(3, 64);
+    cluster.put("k", 100).expect("room");
+    let holder = cluster.get("k").expect("there").replicas[0].stripes[0].node;
+    cluster.deaf = vec![holder];
+    cluster.run(9000);
+    assert!(cluster.get("k").is_ok());
+    cluster.run(2000);
+    assert_eq!(code(cluster.get("k")), Code::NotFound);
+    cluster.deaf.clear();
+    cluster.run(200);
+    let node = cluster.nodes.iter_mut().find(|node| node.id() == NodeId(0)).expect("it was discarded");
+    node.rename(NodeId(100));
+    cluster.run(10_000);
+    assert_eq!(cluster.master.view().members.len(), 3);
+    assert_eq!(cluster.used(), 0);
+}
+
+#[test]
+fn a_master_that_was_replaced_stops() {
+    let mut cluster = Cluster::new(3, 64);
+    let old = std::mem::replace(&mut cluster.master, state(false, 4000));
+    cluster.now = 4000;
+    cluster.run(4000);
+    assert!(cluster.master.is_serving());
+    let mut old = Cluster { master: old, ..cluster };
+    assert_eq!(code(old.get("k")), Code::NotReady, "nobody has followed it for a term");
+    old.run(1000);
+    assert!(old.master.is_deposed());
+}

@@ -1,0 +1,224 @@
+//! What becomes of objects while the master lives.
+
+use super::*;
+
+#[test]
+fn an_object_is_there_from_its_commit_to_its_removal() {
+    let mut cluster = Cluster::new(2, 64);
+    assert_eq!(code(cluster.get("k")), Code::NotFound);
+    let grant = cluster.start("k", 100, &ReplicateConfig::default(), false).expect("room");
+    assert_eq!(code(cluster.get("k")), Code::NotFound, "it is being written");
+    assert_eq!(code(cluster.put("k", 100)), Code::Busy);
+    cluster.write(&grant, 1);
+    assert_eq!(cluster.commit("k", grant.version), Ok(Answer::Done));
+    assert_eq!(cluster.commit("k", grant.version), Ok(Answer::Done), "a second time");
+    let located = cluster.get("k").expect("committed");
+    assert_eq!((located.size, located.version, located.replicas.len()), (100, grant.version, 1));
+    assert_eq!(code(cluster.put("k", 100)), Code::AlreadyExists);
+    cluster.remove("k").expect("it is there");
+    assert_eq!(code(cluster.get("k")), Code::NotFound);
+    assert_eq!(code(cluster.commit("k", grant.version)), Code::Canceled);
+    assert!(cluster.used() > 0, "a reader has a lease");
+    cluster.run(6000);
+    assert_eq!(cluster.used(), 0);
+}
+
+#[test]
+fn an_upsert_is_acknowledged_when_what_it_replaced_is_gone() {
+    let mut cluster = Cluster::new(2, 64);
+    let first = cluster.put("k", 100).expect("room");
+    let holder = cluster.get("k").expect("there").replicas[0].stripes[0].node;
+    let grant = cluster.start("k", 200, &ReplicateConfig::default(), true).expect("room");
+    assert_eq!(cluster.get("k").expect("the old one").version, first);
+    cluster.write(&grant, 1);
+    cluster.deaf = vec![holder];
+    assert_eq!(cluster.commit("k", grant.version), Ok(Answer::Later));
+    assert_eq!(cluster.get("k").expect("the new one").version, grant.version);
+    assert_eq!(code(cluster.put("k", 1)), Code::Busy);
+    cluster.deaf.clear();
+    cluster.run(1000);
+    assert_eq!(cluster.replied, [Token(2)]);
+}
+
+#[test]
+fn memory_of_a_missed_deadline_waits_for_evidence() {
+    let mut cluster = Cluster::new(1, 64);
+    let grant = cluster.start("k", 60 * KIB, &ReplicateConfig::default(), false).expect("room");
+    let (id, entry) = grant.entries[0].clone();
+    cluster.nodes[0].prepare(id, entry, CLIENT).expect("granted");
+    cluster.run(70_000);
+    assert_eq!(cluster.master.stats().puts_missed, 1);
+    assert_eq!(code(cluster.commit("k", grant.version)), Code::Canceled);
+    assert_eq!(code(cluster.put("other", 60 * KIB)), Code::NoSpace, "the writer may still be writing");
+    let evidence = crate::store::message::Evidence::Fenced { writer: CLIENT };
+    let reactions = cluster.nodes[0].evidence(cluster.now, evidence);
+    cluster.react(reactions);
+    assert!(cluster.put("other", 60 * KIB).is_ok());
+}
+
+#[test]
+fn a_writer_that_asks_keeps_its_grant() {
+    let mut cluster = Cluster::new(1, 64);
+    let grant = cluster.start("k", 100, &ReplicateConfig::default(), false).expect("room");
+    for _ in 0..3 {
+        cluster.run(50_000);
+        cluster.master.put_extend(cluster.now, name("k"), CLIENT, grant.version).expect("in time");
+    }
+    cluster.write(&grant, 1);
+    assert_eq!(cluster.commit("k", grant.version), Ok(Answer::Done));
+}
+
+#[test]
+fn full_memory_makes_room_but_not_of_what_is_read() {
+    let mut cluster = Cluster::new(1, 64);
+    for key in ["a", "b", "c", "d"] {
+        cluster.put(key, 16 * KIB).expect("room");
+        cluster.get(key).expect("there");
+    }
+    let refused = cluster.put("e", 16 * KIB).expect_err("all is leased");
+    assert_eq!(refused.code, Code::NoSpace);
+    assert!(refused.retry_after_ms.is_some());
+    cluster.run(6000);
+    assert!(cluster.master.exists(cluster.now, name("a"), false).expect("known"), "no need to evict yet");
+    assert_eq!(code(cluster.put("e", 16 * KIB)), Code::NoSpace, "room is made now");
+    cluster.run(200);
+    cluster.put("e", 16 * KIB).expect("room was made");
+    let gone = ["a", "b", "c", "d"].into_iter().filter(|key| cluster.get(key).is_err()).count();
+    assert_eq!(gone, 1, "no more than needed");
+}
+
+#[test]
+fn exists_prolongs_a_lease_only_if_asked() {
+    let mut cluster = Cluster::new(1, 64);
+    cluster.put("k", 64 * KIB).expect("room");
+    assert!(cluster.master.exists(cluster.now, name("k"), true).expect("known"));
+    let _ = cluster.put("other", 64 * KIB);
+    assert!(cluster.get("k").is_ok(), "leased");
+    cluster.run(6000);
+    assert!(cluster.master.exists(cluster.now, name("k"), false).expect("known"));
+    let _ = cluster.put("other", 64 * KIB);
+    assert_eq!(code(cluster.get("k")), Code::NotFound);
+}
+
+#[test]
+fn pins_hold_and_groups_go_together() {
+    let mut cluster = Cluster::new(1, 64);
+    let hard = ReplicateConfig { hard_pin: true, ..Default::default() };
+    let soft = ReplicateConfig { soft_pin_ms: 60_000, ..Default::default() };
+    let group = ReplicateConfig { group: "g".into(), ..Default::default() };
+    cluster.put_as("hard", 16 * KIB, &hard, false).expect("room");
+    cluster.put_as("soft", 16 * KIB, &soft, false).expect("room");
+    cluster.put_as("g1", 8 * KIB, &group, false).expect("room");
+    cluster.put_as("g2", 8 * KIB, &group, false).expect("room");
+    assert_eq!(code(cluster.put("x", 32 * KIB)), Code::NoSpace);
+    cluster.run(200);
+    let there =
+        |cluster: &mut Cluster, key| cluster.master.exists(cluster.now, name(key), false).expect("known");
+    assert!(!there(&mut cluster, "g1") && !there(&mut cluster, "g2"));
+    assert!(there(&mut cluster, "soft"));
+    cluster.put("x", 32 * KIB).expect("room");
+    cluster.get("x").expect("there");
+    assert_eq!(code(cluster.put("y", 16 * KIB)), Code::NoSpace);
+    assert!(!there(&mut cluster, "soft"), "rather than nothing");
+    assert!(there(&mut cluster, "hard"));
+}
+
+#[test]
+fn quotas_are_kept_to_the_byte() {
+    let mut cluster = Cluster::new(2, 64);
+    cluster.master.set_quota("t", Some(1000)).expect("a name");
+    let two = ReplicateConfig { count: 2, ..Default::default() };
+    cluster.put_as("a", 300, &two, false).expect("600 of 1000");
+    assert_eq!(code(cluster.put("b", 401)), Code::QuotaExceeded);
+    cluster.put("b", 400).expect("1000 of 1000");
+    cluster.put_as("b", 350, &ReplicateConfig::default(), true).expect("instead of 400");
+    assert_eq!(cluster.master.tenant("t"), Some((950, Some(1000), 2)));
+    cluster.remove("a").expect("there");
+    assert_eq!(cluster.master.tenant("t"), Some((350, Some(1000), 1)));
+}
+
+#[test]
+fn replicas_lie_in_distinct_domains_or_not_at_all() {
+    let mut cluster = Cluster::new(3, 64);
+    let config = |count| ReplicateConfig { count, strict_domains: true, ..Default::default() };
+    cluster.put_as("k", 100, &config(2), false).expect("two hosts");
+    let nodes: Vec<u64> =
+        cluster.get("k").expect("there").replicas.iter().map(|one| one.stripes[0].node.0 / 2).collect();
+    assert_ne!(nodes[0], nodes[1]);
+    assert_eq!(code(cluster.put_as("l", 100, &config(3), false)), Code::NoSpace);
+    assert_eq!(code(cluster.put("huge", 65 * KIB)), Code::NoSpace, "larger than any segment");
+}
+
+#[test]
+fn walks_list_and_remove_what_matches() {
+    let mut cluster = Cluster::new(1, 64);
+    for index in 0..20 {
+        cluster.put(&format!("{}{index}", if index % 2 == 0 { "even" } else { "odd" }), 10).expect("room");
+    }
+    let (mut from, mut keys) = (ListCursor::default(), Vec::new());
+    loop {
+        let matches = &mut |key: &[u8]| key.starts_with(b"even");
+        let walk = Walk { tenant: "t", from, limit: 3, matches };
+        let page = cluster.master.list(cluster.now, walk).expect("serving");
+        assert!(page.objects.len() <= 3);
+        keys.extend(page.objects.into_iter().map(|one| one.key));
+        match page.next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 10);
+    let token = cluster.next_token();
+    let matches = &mut |key: &[u8]| key.starts_with(b"odd");
+    let walk = Walk { tenant: "t", from: ListCursor::default(), limit: 100, matches };
+    let swept = cluster.master.remove_where(cluster.now, walk, token, false);
+    assert_eq!(swept.map(|swept| (swept.removed, swept.answer, swept.next)), Ok((10, Answer::Later, None)));
+    cluster.settle();
+    assert_eq!(cluster.replied, [token], "once, for all of them");
+    assert_eq!(cluster.master.stats().objects, 10);
+}
+
+#[test]
+fn replicas_are_made_moved_and_given_up() {
+    let mut cluster = Cluster::new(3, 64);
+    cluster.put("k", 100).expect("room");
+    let task = cluster.master.copy(cluster.now, name("k"), &[]).expect("room elsewhere");
+    cluster.settle();
+    assert_eq!(
+        cluster.master.task(task).map(|info| (info.state, info.moved_bytes)),
+        Some((TaskState::Done, 100))
+    );
+    let replicas = cluster.get("k").expect("there").replicas;
+    assert_eq!(replicas.len(), 2);
+    let from = (replicas[0].stripes[0].node, replicas[0].stripes[0].segment);
+    cluster.master.move_replica(cluster.now, name("k"), from, &[]).expect("a third node");
+    cluster.run(500);
+    let nodes: Vec<NodeId> =
+        cluster.get("k").expect("there").replicas.iter().map(|one| one.stripes[0].node).collect();
+    assert!(nodes.len() == 2 && !nodes.contains(&from.0));
+    assert_eq!(cluster.master.trim(cluster.now, name("k"), 1), Ok(1));
+    cluster.run(6000);
+    assert_eq!(cluster.get("k").expect("there").replicas.len(), 1);
+    assert_eq!(cluster.used(), 128, "one block of two units");
+}
+
+#[test]
+fn a_drained_segment_is_empty_and_stays_so() {
+    let mut cluster = Cluster::new(2, 64);
+    for index in 0..30 {
+        cluster.put(&format!("k{index}"), 100).expect("room");
+    }
+    let node = cluster.nodes[0].id();
+    let task = cluster.master.drain(node, SegmentId(1)).expect("a segment");
+    assert_eq!(
+        cluster.master.drain(node, SegmentId(1)),
+        Err(Refusal::new(Code::AlreadyExists, "the segment is being drained"))
+    );
+    cluster.run(5000);
+    assert_eq!(cluster.master.task(task).map(|info| info.state), Some(TaskState::Done));
+    cluster.put("new", 100).expect("room on the other one");
+    assert!(cluster.nodes[0].unmount(SegmentId(1)).is_ok(), "nothing is held there");
+    assert_eq!(cluster.master.stats().objects, 31);
+}
