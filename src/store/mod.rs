@@ -22,4 +22,4 @@ pub mod eviction;
 pub mod master;
 pub mod node;
 
-
+pub mod sim;

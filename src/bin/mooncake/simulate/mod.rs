@@ -1,10 +1,11 @@
-//! `mooncake simulate`: what would become of a trace.
+//! `mooncake simulate`: what would become of a trace, or of a cluster.
 
 mod cache;
+mod store;
 
 use clap::{Args, Subcommand};
 
-/// Replays a request trace through a part of the library, without any memory or network.
+/// Plays a part of the library, without any memory or network.
 #[derive(Args)]
 pub struct SimulateArgs {
     #[command(subcommand)]
@@ -15,10 +16,13 @@ pub struct SimulateArgs {
 enum Verb {
     /// Prints which share of a trace's blocks caches of several sizes would have, under the policies that there are.
     Cache(cache::CacheArgs),
+    /// Plays clusters of the store in which everything goes wrong, and checks that no promise is broken.
+    Store(store::StoreArgs),
 }
 
 pub fn run(args: &SimulateArgs) -> Result<(), String> {
     match &args.verb {
         Verb::Cache(args) => cache::run(args),
+        Verb::Store(args) => store::run_seeds(args),
     }
 }

@@ -1,0 +1,316 @@
+//! A node's process: its inventory, memory whose cells remember the version that wrote them, and the connections of
+//! writers, over which bytes may come that nobody looks at.
+
+use std::collections::BTreeMap;
+
+use crate::store::message::{Evidence, Offer, Report, Spot};
+use crate::store::node::{Inventory, Reaction};
+use crate::store::object::{ClientId, Entry, EntryState, Extent, NodeId, SegmentId, Version};
+
+use super::Flaw;
+use super::master::{CELL, config, key_of};
+use super::message::{Address, Body, Place, Touch, Touched};
+use super::truth::{Held, PINNED_KEYS, Writing};
+use super::world::{Context, Event};
+
+const CELLS: u64 = 72;
+const SEGMENT: SegmentId = SegmentId(1);
+const TICK_MS: u64 = 40;
+/// The writer of fetches.
+const ITSELF: ClientId = ClientId(0);
+
+/// Bytes that come from another node.
+struct Fetch {
+    entry: Entry,
+    source: Extent,
+    /// Next cell to ask for.
+    at: u64,
+    started: u64,
+    /// The call that it waits for.
+    call: u64,
+}
+
+pub struct SimNode {
+    address: Address,
+    offset: u64,
+    pub inventory: Inventory,
+    cells: Vec<Version>,
+    lanes: BTreeMap<ClientId, u64>,
+    fetches: Vec<Fetch>,
+    master: Option<Address>,
+    led_at: u64,
+    next_call: u64,
+    changed: bool,
+    /// All ids that this process has had.
+    ids: Vec<NodeId>,
+}
+
+impl SimNode {
+    pub fn new(context: &mut Context, address: Address) -> SimNode {
+        let Place::Node(index) = address.place else { unreachable!("a node's place") };
+        let id = NodeId(address.start);
+        let horizon = config(false).horizon_ms();
+        let mut inventory = Inventory::new(id, &format!("n{index}"), &format!("host{}", index / 2), horizon);
+        inventory.mount(Offer {
+            segment: SEGMENT,
+            name: format!("s{index}").as_str().into(),
+            length: CELLS * CELL,
+        });
+        context.truth.processes.insert(id, address);
+        SimNode {
+            address,
+            offset: context.random.below(1 << 30),
+            inventory,
+            cells: vec![Version(0); CELLS as usize],
+            lanes: BTreeMap::new(),
+            fetches: Vec::new(),
+            master: None,
+            led_at: 0,
+            next_call: 0,
+            changed: true,
+            ids: vec![id],
+        }
+    }
+
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Pinned keys that are committed here.
+    pub fn committed(&self) -> Held {
+        let mut held = Held::new();
+        for entry in self.inventory.entries().filter(|entry| entry.state == EntryState::Committed) {
+            let key = key_of(&entry.key);
+            if key < PINNED_KEYS {
+                held.entry(key).or_default().insert(entry.version.0);
+            }
+        }
+        held
+    }
+
+    fn now(&self, context: &Context) -> u64 {
+        context.now + self.offset
+    }
+
+    pub fn tick(&mut self, context: &mut Context) {
+        context.after(TICK_MS, Event::Tick(self.address));
+        let now = self.now(context);
+        let reactions = self.inventory.tick(now);
+        self.react(context, reactions, None);
+        // A node knows of all masters there may be, and makes itself known to each.
+        let often = if context.now >= self.led_at + 400 { 200 } else { 80 };
+        if context.random.happens(often)
+            && let Some(master) = context.some_master()
+        {
+            context.send(self.address, master, Body::Report(self.inventory.hello()));
+        }
+        while let Some(late) = self.fetches.iter().position(|one| one.started + 800 < context.now) {
+            self.end_fetch(context, late, false);
+        }
+    }
+
+    pub fn take(&mut self, context: &mut Context, from: Address, body: Body) {
+        self.changed = true;
+        match body {
+            Body::Order(mut order) => {
+                if context.options.flaw == Some(Flaw::Leases)
+                    && let crate::store::message::Command::Drop { readers_ms, .. } = &mut order.command
+                {
+                    *readers_ms = 0;
+                }
+                if order.epoch >= self.inventory.promised() {
+                    (self.master, self.led_at) = (Some(from), context.now);
+                }
+                let reactions = self.inventory.obey(self.now(context), &order);
+                self.react(context, reactions, Some(from));
+            }
+            Body::Touch { id, touch } => {
+                if let Some(touched) = self.touch(context, touch) {
+                    context.send(self.address, from, Body::Touched { id, touched });
+                }
+            }
+            Body::Touched { id, touched } => self.fetched_more(context, id, touched),
+            _ => {}
+        }
+    }
+
+    fn react(&mut self, context: &mut Context, reactions: Vec<Reaction>, from: Option<Address>) {
+        for reaction in reactions {
+            match reaction {
+                Reaction::Send(report) => {
+                    let to =
+                        if matches!(report, Report::Refused { .. }) { from } else { from.or(self.master) };
+                    if let Some(to) = to {
+                        context.send(self.address, to, Body::Report(report));
+                    }
+                }
+                Reaction::Fence { writer } => {
+                    let delay = context.random.between(1, 300);
+                    context.after(delay, Event::Fenced { node: self.address, writer });
+                }
+                Reaction::Fetch { entry, from } => self.fetch(context, *entry, &from),
+                Reaction::Discarded => {
+                    let id = NodeId(context.next_start());
+                    self.inventory.rename(id);
+                    self.ids.push(id);
+                    context.truth.processes.insert(id, self.address);
+                    self.led_at = 0;
+                    context.counters.expelled_nodes += 1;
+                    if let Place::Node(index) = self.address.place {
+                        context.truth.node_gone(index);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connections of a writer are closed: what is still under way on them is dropped.
+    pub fn fenced(&mut self, context: &mut Context, writer: ClientId) {
+        self.changed = true;
+        if writer == ITSELF {
+            self.fetches.clear();
+        }
+        if context.options.flaw != Some(Flaw::Quarantine) {
+            *self.lanes.entry(writer).or_default() += 1;
+            context.truth.fenced(&self.ids, writer);
+        }
+        let reactions = self.inventory.evidence(self.now(context), Evidence::Fenced { writer });
+        self.react(context, reactions, None);
+    }
+
+    fn touch(&mut self, context: &mut Context, touch: Touch) -> Option<Touched> {
+        let now = self.now(context);
+        let flawed = context.options.flaw == Some(Flaw::Generations);
+        match touch {
+            Touch::Prepare { node, entry, writer } => {
+                let spot =
+                    Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
+                let length = entry.length;
+                if self.inventory.prepare(node, *entry, writer).is_err() {
+                    return Some(Touched::Refused);
+                }
+                let lane = *self.lanes.entry(writer).or_default();
+                let is_open = self.inventory.entries().any(|entry| {
+                    entry.generation == spot.generation && entry.state == EntryState::Writing { writer }
+                });
+                if is_open && writes_directly(writer) {
+                    context.truth.opened(Writing { writer, node, spot, length });
+                }
+                Some(Touched::Lane(lane))
+            }
+            Touch::Write { node, spot, writer, from, length, version, lane } => {
+                let is_good = self.inventory.may_write(node, spot, writer, from, length).is_ok();
+                context.counters.late_writes += u64::from(!is_good);
+                let lands = match lane {
+                    Some(lane) => {
+                        self.ids.contains(&node)
+                            && self.lanes.get(&writer).copied().unwrap_or_default() == lane
+                    }
+                    None => is_good || flawed && self.ids.contains(&node),
+                };
+                if !lands {
+                    return Some(Touched::Refused);
+                }
+                let cells = from / CELL..(from + length).div_ceil(CELL);
+                cells.for_each(|cell| self.cells[cell as usize] = version);
+                Some(Touched::Done)
+            }
+            Touch::Commit { node, spot, writer } => {
+                let was = self
+                    .inventory
+                    .entries()
+                    .any(|entry| entry.generation == spot.generation && entry.state == EntryState::Committed);
+                match self.inventory.commit(now, node, spot, writer, Box::default()) {
+                    Ok(()) => {
+                        context.counters.double_commits += u64::from(was);
+                        context.truth.closed(node, spot);
+                        Some(Touched::Done)
+                    }
+                    Err(_) => Some(Touched::Refused),
+                }
+            }
+            Touch::Evidence(evidence) => {
+                if let Evidence::Done { generation, .. } = evidence {
+                    let mine = self.inventory.entries().filter(|entry| entry.generation == generation);
+                    let spots: Vec<Spot> = mine
+                        .map(|entry| Spot { segment: entry.segment, offset: entry.offset, generation })
+                        .collect();
+                    for (id, spot) in
+                        self.ids.iter().flat_map(|id| spots.iter().map(move |spot| (*id, *spot)))
+                    {
+                        context.truth.closed(id, spot);
+                    }
+                }
+                let reactions = self.inventory.evidence(now, evidence);
+                self.react(context, reactions, None);
+                None
+            }
+            Touch::Read { node, from, length } => {
+                if !self.ids.contains(&node) {
+                    return Some(Touched::Refused);
+                }
+                let cells = from / CELL..(from + length).div_ceil(CELL);
+                Some(Touched::Cells(cells.map(|cell| self.cells[cell as usize]).collect()))
+            }
+            Touch::MayRead { node, spot } => match self.inventory.may_read(node, spot) {
+                Ok(()) => Some(Touched::Done),
+                Err(_) => Some(Touched::Refused),
+            },
+        }
+    }
+
+    fn fetch(&mut self, context: &mut Context, entry: Entry, from: &[Extent]) {
+        let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
+        let Some(source) = from.first().copied() else {
+            let reactions = self.inventory.fetched(self.now(context), spot, None);
+            return self.react(context, reactions, None);
+        };
+        self.fetches.push(Fetch { entry, source, at: 0, started: context.now, call: 0 });
+        self.fetch_more(context, self.fetches.len() - 1);
+    }
+
+    fn fetch_more(&mut self, context: &mut Context, index: usize) {
+        self.next_call += 1;
+        let fetch = &mut self.fetches[index];
+        fetch.call = self.next_call;
+        let (id, source) = (fetch.call, fetch.source);
+        let touch = if fetch.at < source.length {
+            Touch::Read { node: source.node, from: source.offset + fetch.at, length: CELL }
+        } else {
+            // What was read was the object's if its node still holds it for that now.
+            Touch::MayRead { node: source.node, spot: Spot::of(&source) }
+        };
+        match context.truth.processes.get(&source.node).copied() {
+            Some(node) => context.send(self.address, node, Body::Touch { id, touch }),
+            None => self.end_fetch(context, index, false),
+        }
+    }
+
+    fn fetched_more(&mut self, context: &mut Context, id: u64, touched: Touched) {
+        let Some(index) = self.fetches.iter().position(|fetch| fetch.call == id) else { return };
+        let fetch = &mut self.fetches[index];
+        match touched {
+            Touched::Cells(cells) => {
+                let cell = (fetch.entry.offset + fetch.at) / CELL;
+                fetch.at += CELL;
+                self.cells[cell as usize] = cells[0];
+                self.fetch_more(context, index);
+            }
+            Touched::Done => self.end_fetch(context, index, true),
+            _ => self.end_fetch(context, index, false),
+        }
+    }
+
+    fn end_fetch(&mut self, context: &mut Context, index: usize, done: bool) {
+        let Fetch { entry, .. } = self.fetches.remove(index);
+        self.changed = true;
+        let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
+        let reactions = self.inventory.fetched(self.now(context), spot, done.then(Box::default));
+        self.react(context, reactions, None);
+    }
+}
+
+/// Half of the writers write into memory themselves, past everything that could look at it.
+pub fn writes_directly(writer: ClientId) -> bool {
+    writer.0.is_multiple_of(2)
+}
