@@ -48,8 +48,8 @@ pub struct Order {
 
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Promise this epoch, and report the entries after the cursor.
-    Claim { after: Option<Cursor> },
+    /// Promise this epoch, and report the entries after the cursor. `ask` comes back.
+    Claim { ask: u64, after: Option<Cursor> },
     /// Go on following. `sent` comes back; a view that is given is to be adopted, even by those it leaves out.
     Lead { sent: u64, view: Option<Arc<View>> },
     /// These bytes are no longer part of an object. Readers may go on for `readers_ms`.
@@ -79,6 +79,8 @@ pub enum Report {
     Page {
         node: NodeId,
         epoch: Epoch,
+        ask: u64,
+        is_fresh: bool,
         after: Option<Cursor>,
         entries: Vec<Entry>,
         next: Option<Cursor>,

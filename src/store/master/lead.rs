@@ -25,6 +25,8 @@ pub struct Node {
     pub name: Arc<str>,
     pub domain: Arc<str>,
     pub offers: Vec<Offer>,
+    /// Which questions are answered for: those to an earlier record of the node are not.
+    pub ask: u64,
     pub promised: bool,
     pub reported: bool,
     pub cursor: Option<Cursor>,
@@ -59,6 +61,7 @@ pub struct Lead {
     pub leases_end: u64,
     pub leading_until: u64,
     pub nodes: BTreeMap<NodeId, Node>,
+    pub last_ask: u64,
     names: BTreeMap<Arc<str>, NodeId>,
     pub dead: BTreeSet<NodeId>,
 }
@@ -77,6 +80,7 @@ impl Lead {
             leases_end: u64::MAX,
             leading_until: 0,
             nodes: BTreeMap::new(),
+            last_ask: 0,
             names: BTreeMap::new(),
             dead: BTreeSet::new(),
         }

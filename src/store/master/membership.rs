@@ -97,11 +97,12 @@ impl State {
                     self.hello(now, node, (name, domain), offers, promised, is_fresh);
                 }
             }
-            Report::Page { node, epoch, after, entries, next, view } => {
-                let Some(known) = self.heard(now, node, epoch) else { return };
+            Report::Page { node, epoch, ask, is_fresh, after, entries, next, view } => {
+                let Some(known) = self.heard(now, node, epoch).filter(|known| known.ask == ask) else {
+                    return;
+                };
                 if !known.promised {
-                    known.promised = true;
-                    known.view = view;
+                    (known.promised, known.is_fresh, known.view) = (true, is_fresh, view);
                 }
                 self.page(now, node, after, entries, next);
             }
@@ -144,9 +145,13 @@ impl State {
                 return;
             }
         }
-        let known = self.lead.nodes.entry(node).or_default();
+        let (nodes, last_ask) = (&mut self.lead.nodes, &mut self.lead.last_ask);
+        let known = nodes.entry(node).or_insert_with(|| {
+            *last_ask += 1;
+            Node { ask: *last_ask, ..Node::default() }
+        });
         (known.name, known.domain, known.heard_at) = (name, domain, now);
-        (known.offers, known.is_fresh) = (offers, is_fresh);
+        known.offers = offers;
         if promised > self.lead.epoch {
             self.outvoted(node, promised);
         }
@@ -164,8 +169,8 @@ impl State {
     pub(super) fn claim(&mut self, now: u64, node: NodeId) {
         let Some(known) = self.lead.nodes.get_mut(&node) else { return };
         known.asked_at = Some(now);
-        let after = known.cursor;
-        self.send(node, Command::Claim { after });
+        let (ask, after) = (known.ask, known.cursor);
+        self.send(node, Command::Claim { ask, after });
     }
 
     /// A node promised an epoch that is not this master's. One that leads already has been replaced.
@@ -301,7 +306,7 @@ impl State {
     /// heard any more.
     pub(super) fn forget_strangers(&mut self, now: u64) {
         let (lease_ms, view) = (self.config.node_lease_ms, self.lead.view.clone());
-        let is_lost = |node: &Node| !node.is_fresh && self.lead.view_holds;
+        let is_lost = |node: &Node| node.promised && !node.is_fresh && self.lead.view_holds;
         let strangers = self.lead.nodes.iter().filter(|(id, node)| !node.is_member && !view.contains(**id));
         let gone: Vec<(NodeId, bool)> = strangers
             .filter(|(id, node)| is_lost(node) || !self.lead.is_heard(now, **id, lease_ms))

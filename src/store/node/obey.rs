@@ -39,7 +39,7 @@ impl Inventory {
 
     fn carry_out(&mut self, now: u64, command: &Command) -> Vec<Reaction> {
         match command {
-            Command::Claim { after } => vec![Reaction::Send(self.report(now, *after))],
+            Command::Claim { ask, after } => vec![Reaction::Send(self.report(now, *ask, *after))],
             Command::Lead { sent, view } => {
                 let mine = self.view.as_ref().map(|view| view.id);
                 // One that goes on without this node counts on its vote all the same.
@@ -79,9 +79,10 @@ impl Inventory {
         }
     }
 
-    fn report(&self, now: u64, after: Option<Cursor>) -> Report {
+    fn report(&self, now: u64, ask: u64, after: Option<Cursor>) -> Report {
         let (entries, next) = self.page(now, after, PAGE);
-        Report::Page { node: self.node, epoch: self.promised, after, entries, next, view: self.view.clone() }
+        let (node, epoch, is_fresh, view) = (self.node, self.promised, self.is_fresh, self.view.clone());
+        Report::Page { node, epoch, ask, is_fresh, after, entries, next, view }
     }
 
     fn drop_entry(

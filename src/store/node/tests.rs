@@ -16,7 +16,7 @@ const HORIZON: u64 = 1000;
 fn inventory() -> Inventory {
     let mut inventory = Inventory::new(NODE, "n", "host", HORIZON);
     inventory.mount(Offer { segment: SegmentId(1), name: "s".into(), length: 1 << 20 });
-    obey(&mut inventory, 0, 1, Command::Claim { after: None });
+    obey(&mut inventory, 0, 1, Command::Claim { ask: 0, after: None });
     inventory
 }
 
@@ -114,7 +114,7 @@ fn a_later_master_ends_what_an_earlier_one_granted() {
     let mut inventory = inventory();
     let g = generation(1, 1);
     inventory.prepare(NODE, entry(g, 0, 100), WRITER).expect("free");
-    obey(&mut inventory, 0, 2, Command::Claim { after: None });
+    obey(&mut inventory, 0, 2, Command::Claim { ask: 0, after: None });
     assert_eq!(
         inventory.commit(0, NODE, spot(g, 0), WRITER, [].into()).expect_err("late").code,
         Code::Canceled
@@ -129,7 +129,8 @@ fn a_later_master_ends_what_an_earlier_one_granted() {
 #[test]
 fn one_epoch_is_promised_to_one_master() {
     let mut inventory = inventory();
-    let rival = Order { master: MasterId(9), ..order(1, Generation(0), Command::Claim { after: None }) };
+    let rival =
+        Order { master: MasterId(9), ..order(1, Generation(0), Command::Claim { ask: 0, after: None }) };
     assert!(matches!(inventory.obey(0, &rival)[..], [Reaction::Send(Report::Refused { .. })]));
 }
 
@@ -198,7 +199,7 @@ fn pages_tell_every_entry_once() {
     }
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let reactions = obey(&mut inventory, 0, 1, Command::Claim { after });
+        let reactions = obey(&mut inventory, 0, 1, Command::Claim { ask: 0, after });
         let [Reaction::Send(Report::Page { entries, next, .. })] = &reactions[..] else {
             panic!("{reactions:?}")
         };

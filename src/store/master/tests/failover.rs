@@ -84,3 +84,24 @@ fn a_master_that_was_replaced_stops() {
     old.run(1000);
     assert!(old.master.is_deposed());
 }
+
+#[test]
+fn a_greeting_from_before_it_was_a_member_does_not_bring_an_expelled_node_back() {
+    let mut cluster = Cluster::new(3, 64);
+    cluster.put("k", 100).expect("room");
+    let holder = cluster.get("k").expect("there").replicas[0].stripes[0].node;
+    let node = cluster.nodes.iter().find(|node| node.id() == holder).expect("a node");
+    let Report::Hello { node, name, domain, offers, promised, .. } = node.hello() else {
+        panic!("a greeting")
+    };
+    let late = Report::Hello { node, name, domain, offers, promised, is_fresh: true };
+    cluster.deaf = vec![holder];
+    cluster.run(11_000);
+    cluster.deaf.clear();
+    cluster.tell(late);
+    cluster.settle();
+    cluster.master.tick(cluster.now);
+    cluster.settle();
+    assert!(!cluster.master.view().contains(holder));
+    assert!(cluster.nodes.iter().any(|node| node.id() == NodeId(0)), "it was told that it is expelled");
+}
