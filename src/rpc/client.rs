@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::connection::Connection;
-use super::frame::{self, Header, Inbound, Kind};
+use super::frame::{self, Header, Inbound, Kind, Outbound};
 use super::{Address, Terms, greet};
 use crate::error::{Code, Error, Result};
 use crate::sys::clock;
@@ -19,6 +18,7 @@ use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
 use crate::sys::reactor::{Reactor, Ready, Source};
 use crate::sys::spin::Spinner;
+use crate::sys::unix;
 use crate::{bail, fail};
 
 use super::auth::Seal;
@@ -36,6 +36,12 @@ const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const NAP: Duration = Duration::from_millis(100);
 /// Most calls of one client that wait for an answer.
 const MAX_CALLS: usize = 1 << 16;
+/// Most bytes of one client that wait to be sent.
+const MAX_UNSENT: usize = 128 << 20;
+/// A greeting that takes longer has failed.
+const GREETING: Duration = Duration::from_secs(10);
+/// Receives before others of the worker get their turn.
+const TURN: usize = 64;
 
 pub struct Client {
     terms: Terms,
@@ -62,9 +68,12 @@ impl Client {
     }
 
     /// Calls a method. UNREACHABLE: nobody got the call. CONNECTION_LOST and TIMEOUT: somebody may have carried it out.
+    /// It ends at its deadline if somebody calls `tick` from here on.
     pub fn call(&self, method: u16, body: &[u8], deadline_ns: u64, reply: Reply) {
-        if let Err((error, reply)) = self.try_call(method, body, deadline_ns, reply) {
-            reply(Err(error));
+        match self.try_call(method, body, deadline_ns, reply) {
+            // A thread that waited here before may have left the receiving to nobody.
+            Ok(line) => line.connection.hand_to_worker(&line.receiver),
+            Err((error, reply)) => deliver(reply, Err(error)),
         }
     }
 
@@ -86,8 +95,10 @@ impl Client {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         line.begin(id, deadline_ns, reply)?;
         let header = Header { method, ..Header::new(Kind::Call, id) };
-        if let Err(error) = line.send(header, body) {
-            line.broken(&error);
+        match line.send(header, body) {
+            Ok(true) => {}
+            Ok(false) => line.give_up(id),
+            Err(error) => line.broken(&error),
         }
         Ok(line)
     }
@@ -202,11 +213,10 @@ enum Phase {
 
 struct Sender {
     phase: Phase,
-    out: Vec<u8>,
-    sent: usize,
-    seal: Option<Seal>,
-    /// Calls that came before the greeting was over.
+    out: Outbound,
+    /// Calls that came before the greeting was over, and their bytes.
     early: Vec<(Header, Vec<u8>)>,
+    early_bytes: usize,
 }
 
 struct Receiver {
@@ -226,6 +236,7 @@ struct Line {
     calls: Mutex<Calls>,
     /// Somebody answered the greeting.
     is_open: AtomicBool,
+    begun_ns: u64,
     me: Weak<Line>,
 }
 
@@ -236,9 +247,7 @@ impl Line {
         let socket = match &client.address {
             Address::Tcp(address) => net::connect_start(address).map_err(unreachable)?,
             // What is done with it later is the same for every stream socket.
-            Address::Unix(path) => {
-                TcpStream::from(OwnedFd::from(UnixStream::connect(path).map_err(unreachable)?))
-            }
+            Address::Unix(path) => TcpStream::from(unix::connect_stream(path).map_err(unreachable)?),
         };
         let line = Arc::new_cyclic(|me| Line {
             terms: client.terms.clone(),
@@ -247,10 +256,9 @@ impl Line {
             connection: Connection::new(&client.reactor, client.worker, socket),
             sender: Mutex::new(Sender {
                 phase: Phase::Connecting,
-                out: Vec::new(),
-                sent: 0,
-                seal: None,
+                out: Outbound::default(),
                 early: Vec::new(),
+                early_bytes: 0,
             }),
             receiver: Mutex::new(Receiver {
                 inbound: Inbound::default(),
@@ -259,6 +267,7 @@ impl Line {
             }),
             calls: Mutex::default(),
             is_open: AtomicBool::new(false),
+            begun_ns: clock::now_ns(),
             me: me.clone(),
         });
         let source: Arc<dyn Source> = Arc::new(Watched(line.me.clone()));
@@ -281,28 +290,28 @@ impl Line {
         Ok(())
     }
 
-    fn send(&self, header: Header, body: &[u8]) -> Result<()> {
+    /// False when too much waits to be sent already.
+    fn send(&self, header: Header, body: &[u8]) -> Result<bool> {
         let mut sender = self.sender.lock();
-        if sender.phase != Phase::Open {
-            sender.early.push((header, body.to_vec()));
-            return Ok(());
+        if sender.out.unsent() + sender.early_bytes + body.len() > MAX_UNSENT {
+            return Ok(false);
         }
-        sender.put(header, body);
-        self.flush(&mut sender)
+        if sender.phase != Phase::Open {
+            sender.early_bytes += body.len();
+            sender.early.push((header, body.to_vec()));
+            return Ok(true);
+        }
+        sender.out.put(header, body);
+        sender.out.flush(&self.connection.socket).map(|()| true)
     }
 
-    fn flush(&self, sender: &mut Sender) -> Result<()> {
-        while sender.sent < sender.out.len() {
-            let vector = [IoVec::bytes(&sender.out[sender.sent..])];
-            match net::send(&self.connection.socket, &vector, false).map_err(|error| lost(&error))? {
-                Some(count) => sender.sent += count,
-                // The worker is told when there is room.
-                None => return Ok(()),
-            }
-        }
-        sender.out.clear();
-        sender.sent = 0;
-        Ok(())
+    /// Ends a call that was not sent.
+    fn give_up(&self, id: u64) {
+        let Some(waiting) = self.calls.lock().waiting.remove(&id) else { return };
+        self.connection.answered(1);
+        let error =
+            fail!(Exhausted, "{MAX_UNSENT} bytes wait to be sent to {}: it does not read", self.address);
+        deliver(waiting.reply, Err(error));
     }
 
     /// Connected, or not: then this is known now.
@@ -312,38 +321,42 @@ impl Line {
             let unreachable = |error: std::io::Error| fail!(Unreachable, "{error}");
             if let Address::Tcp(_) = self.address {
                 net::connect_finish(&self.connection.socket).map_err(unreachable)?;
+                net::keep_alive(&self.connection.socket).map_err(unreachable)?;
                 net::prepare_stream(&self.connection.socket, READ_PATIENCE, SEND_PATIENCE)
                     .map_err(unreachable)?;
             } else {
+                self.connection.socket.set_nonblocking(false).map_err(unreachable)?;
                 self.connection.socket.set_read_timeout(Some(READ_PATIENCE)).map_err(unreachable)?;
             }
             sender.phase = Phase::Greeting;
-            frame::put(&mut sender.out, Header::new(Kind::Hello, 0), &self.hello, None);
+            sender.out.put(Header::new(Kind::Hello, 0), &self.hello);
         }
-        self.flush(&mut sender)
+        sender.out.flush(&self.connection.socket)
     }
 
-    /// The other side let us in, or not.
-    fn met(&self, body: &[u8], receiver_seal: &mut Option<Seal>) -> Result<()> {
-        let met = greet::judge(&self.terms, &self.hello, body)?;
+    /// The other side let us in, or not. Returns what checks its frames from now on.
+    fn met(&self, body: &[u8]) -> Result<Option<Seal>> {
         let mut sender = self.sender.lock();
         if sender.phase != Phase::Greeting {
             bail!(Rejected, "a greeting that nobody asked for");
         }
+        let met = greet::judge(&self.terms, &self.hello, body)?;
         if let Some(auth) = met.auth {
-            frame::put(&mut sender.out, Header::new(Kind::Auth, 0), &auth, None);
+            sender.out.put(Header::new(Kind::Auth, 0), &auth);
         }
-        if let Some(seal) = met.seal {
-            let (outward, inward) = seal.split();
-            sender.seal = Some(outward);
-            *receiver_seal = Some(inward);
-        }
+        let (outward, inward) = met.seal.map(Seal::split).unzip();
+        sender.out.seal = outward;
         sender.phase = Phase::Open;
+        sender.early_bytes = 0;
         for (header, body) in std::mem::take(&mut sender.early) {
-            sender.put(header, &body);
+            // Those that nobody waits for any more are not done either.
+            if self.calls.lock().waiting.contains_key(&header.id) {
+                sender.out.put(header, &body);
+            }
         }
         self.is_open.store(true, Ordering::Release);
-        self.flush(&mut sender)
+        sender.out.flush(&self.connection.socket)?;
+        Ok(inward)
     }
 
     /// Receives once; how many bytes came.
@@ -363,7 +376,10 @@ impl Line {
         receiver.inbound.received(count);
         while let Some((header, body)) = receiver.inbound.next_frame()? {
             match header.kind {
-                Kind::HelloAck => self.met(body, &mut receiver.seal)?,
+                Kind::HelloAck => {
+                    receiver.seal = self.met(body)?;
+                    receiver.inbound.trust();
+                }
                 Kind::Answer if self.is_open.load(Ordering::Acquire) => {
                     let body = frame::open(&header, body, receiver.seal.as_mut())?;
                     self.answered(&header, body);
@@ -383,7 +399,7 @@ impl Line {
             0 => Ok(body.to_vec()),
             status => greet::bail_with(status, text()).map(|()| Vec::new()),
         };
-        (waiting.reply)(result);
+        deliver(waiting.reply, result);
     }
 
     /// Receives on the calling thread until `is_done`; false when another thread does.
@@ -414,7 +430,12 @@ impl Line {
         drop(calls);
         self.connection.answered(late.len());
         for call in late {
-            (call.reply)(Err(fail!(Timeout, "{} did not answer in time", self.address)));
+            deliver(call.reply, Err(fail!(Timeout, "{} did not answer in time", self.address)));
+        }
+        let is_stuck = now.saturating_sub(self.begun_ns) > GREETING.as_nanos() as u64;
+        if is_stuck && !self.is_open.load(Ordering::Acquire) {
+            self.broken(&fail!(Unreachable, "no greeting in time"));
+            return false;
         }
         is_waiting
     }
@@ -426,6 +447,9 @@ impl Line {
         let code = match error.code {
             // Nobody can have got what was never sent.
             Code::ConnectionLost if !was_open => Code::Unreachable,
+            Code::Canceled | Code::Internal => error.code,
+            // Whatever the reason, calls that were sent may have been carried out.
+            _ if was_open => Code::ConnectionLost,
             code => code,
         };
         let ended = Error::new(code, format!("calling {}: {}", self.address, error.message()));
@@ -436,7 +460,7 @@ impl Line {
         };
         self.connection.forget_owed();
         for (_, call) in waiting {
-            (call.reply)(Err(ended.clone()));
+            deliver(call.reply, Err(ended.clone()));
         }
     }
 
@@ -449,7 +473,13 @@ impl Line {
         }
         // A thread that waits for its answer may be receiving: then it takes what is there.
         let Some(mut receiver) = self.receiver.try_lock() else { return Ok(()) };
-        while self.receive(&mut receiver, Blocking::No)? > 0 {}
+        for _ in 0..TURN {
+            if self.receive(&mut receiver, Blocking::No)? == 0 {
+                return Ok(());
+            }
+        }
+        drop(receiver);
+        self.connection.look_again();
         Ok(())
     }
 }
@@ -458,9 +488,10 @@ fn lost(error: &std::io::Error) -> Error {
     Error::new(Code::ConnectionLost, error.to_string())
 }
 
-impl Sender {
-    fn put(&mut self, header: Header, body: &[u8]) {
-        frame::put(&mut self.out, header, body, self.seal.as_mut());
+/// Tells whoever called. A panic there must not keep others from hearing of theirs.
+fn deliver(reply: Reply, result: Result<Vec<u8>>) {
+    if catch_unwind(AssertUnwindSafe(|| reply(result))).is_err() {
+        tracing::error!("a panic in what was to be done with an answer");
     }
 }
 

@@ -149,6 +149,13 @@ impl Connection {
         let _ = self.reactor.modify(self.token, self.socket.as_fd(), interest);
     }
 
+    /// Has the worker told again of what is there: it stopped before the end.
+    pub fn look_again(&self) {
+        let interest =
+            Interest { readable: self.is_armed.load(Ordering::Acquire), writable: true, edge: true };
+        let _ = self.reactor.modify(self.token, self.socket.as_fd(), interest);
+    }
+
     /// Lets the worker receive, unless a thread is at it.
     pub fn hand_to_worker<R>(&self, receiver: &Mutex<R>) {
         if !self.is_armed.load(Ordering::Acquire) && receiver.try_lock().is_some() {

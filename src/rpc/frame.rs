@@ -1,9 +1,12 @@
 //! Frames: a fixed little-endian header, then a body. Decoders take bytes from strangers.
 
-use crate::bail;
-use crate::error::Result;
+use std::net::TcpStream;
 
 use super::auth::{Seal, TAG_LENGTH};
+use crate::error::Result;
+use crate::sys::memory::IoVec;
+use crate::sys::net;
+use crate::{bail, fail};
 
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"MCrp";
@@ -89,19 +92,64 @@ impl Header {
     }
 }
 
-/// Appends a frame to what waits to be sent; with a seal it is tagged.
-pub fn put(out: &mut Vec<u8>, mut header: Header, body: &[u8], seal: Option<&mut Seal>) {
-    header.is_tagged = seal.is_some();
-    header.length = (body.len() + if header.is_tagged { TAG_LENGTH } else { 0 }) as u32;
-    let head = header.encode();
-    out.extend_from_slice(&head);
-    match seal {
-        None => out.extend_from_slice(body),
-        Some(seal) => {
-            let mut sealed = body.to_vec();
-            seal.seal(&head, &mut sealed);
-            out.extend_from_slice(&sealed);
+/// Frames that wait to be sent.
+#[derive(Default)]
+pub struct Outbound {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// From when on frames are tagged.
+    pub seal: Option<Seal>,
+}
+
+/// Room that is kept when nothing waits.
+const KEPT: usize = 1 << 20;
+
+impl Outbound {
+    pub fn put(&mut self, mut header: Header, body: &[u8]) {
+        header.is_tagged = self.seal.is_some();
+        header.length = (body.len() + if header.is_tagged { TAG_LENGTH } else { 0 }) as u32;
+        let head = header.encode();
+        self.bytes.extend_from_slice(&head);
+        match &mut self.seal {
+            None => self.bytes.extend_from_slice(body),
+            Some(seal) => {
+                let mut sealed = body.to_vec();
+                seal.seal(&head, &mut sealed);
+                self.bytes.extend_from_slice(&sealed);
+            }
         }
+    }
+
+    /// How much was not sent.
+    pub fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Sends what the socket takes. The rest goes when the worker is told that there is room.
+    pub fn flush(&mut self, socket: &TcpStream) -> Result<()> {
+        while self.sent < self.bytes.len() {
+            let vector = [IoVec::bytes(self.bytes())];
+            match net::send(socket, &vector, false).map_err(|error| fail!(ConnectionLost, "{error}"))? {
+                Some(count) => self.sent += count,
+                None => {
+                    // A reader that is always a little behind must not make us keep what it has.
+                    if self.sent >= self.bytes.len() / 2 {
+                        self.bytes.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// What was not sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.sent..]
     }
 }
 
@@ -121,12 +169,18 @@ pub struct Inbound {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    is_trusted: bool,
 }
 
 /// Room for what usually arrives at once.
 const ROOM: usize = 64 << 10;
 
 impl Inbound {
+    /// The other side was let in: before, frames are as short as greetings, whatever they are.
+    pub fn trust(&mut self) {
+        self.is_trusted = true;
+    }
+
     /// Where the next bytes go: at least so many as the frame that has begun lacks.
     pub fn room(&mut self) -> &mut [u8] {
         self.bytes.copy_within(self.start..self.end, 0);
@@ -149,10 +203,14 @@ impl Inbound {
     }
 
     fn header(&self) -> Result<Option<Header>> {
-        match self.bytes[self.start..self.end].first_chunk::<HEADER_LENGTH>() {
-            Some(head) => Header::decode(head).map(Some),
-            None => Ok(None),
+        let Some(head) = self.bytes[self.start..self.end].first_chunk::<HEADER_LENGTH>() else {
+            return Ok(None);
+        };
+        let header = Header::decode(head)?;
+        if !self.is_trusted && header.length as usize > MAX_GREETING {
+            bail!(Rejected, "a frame of {} bytes before the greeting is over", header.length);
         }
+        Ok(Some(header))
     }
 
     /// The next whole frame.
@@ -173,6 +231,12 @@ mod tests {
     use super::super::auth::{Side, Transcript};
     use super::*;
     use proptest::prelude::*;
+
+    fn trusting() -> Inbound {
+        let mut inbound = Inbound::default();
+        inbound.trust();
+        inbound
+    }
 
     fn arrive(inbound: &mut Inbound, mut bytes: &[u8], step: usize) -> Result<Vec<(Header, Vec<u8>)>> {
         let mut frames = Vec::new();
@@ -197,12 +261,13 @@ mod tests {
             bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..150_000), 0..4),
             step in 1usize..200_000,
         ) {
-            let mut bytes = Vec::new();
+            let mut out = Outbound::default();
             for (index, body) in bodies.iter().enumerate() {
                 let header = Header { method: 7, status: -3, ..Header::new(Kind::Answer, index as u64) };
-                put(&mut bytes, header, body, None);
+                out.put(header, body);
             }
-            let frames = arrive(&mut Inbound::default(), &bytes, step.max(bytes.len() / 1000)).expect("frames");
+            let step = step.max(out.unsent() / 1000);
+            let frames = arrive(&mut trusting(), out.bytes(), step).expect("frames");
             prop_assert_eq!(frames.len(), bodies.len());
             for (index, (header, body)) in frames.iter().enumerate() {
                 prop_assert_eq!((header.id, header.method, header.status), (index as u64, 7, -3));
@@ -228,19 +293,43 @@ mod tests {
     fn a_frame_that_announces_too_much_is_refused_before_memory_is_spent() {
         let call = Header { length: (MAX_BODY + TAG_LENGTH + 1) as u32, ..Header::new(Kind::Call, 1) };
         let hello = Header { length: MAX_GREETING as u32 + 1, ..Header::new(Kind::Hello, 0) };
-        for header in [call, hello] {
-            let mut inbound = Inbound::default();
+        let early = Header { length: MAX_GREETING as u32 + 1, ..Header::new(Kind::Call, 1) };
+        for (header, mut inbound) in [(call, trusting()), (hello, trusting()), (early, Inbound::default())] {
             assert!(arrive(&mut inbound, &header.encode(), HEADER_LENGTH).is_err());
             assert!(inbound.bytes.len() <= ROOM);
         }
     }
 
     #[test]
+    fn what_a_slow_reader_has_taken_is_not_kept() {
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let ours = TcpStream::connect(listener.local_addr().expect("its address")).expect("connect");
+        let (mut theirs, _) = listener.accept().expect("connected");
+        let mut out = Outbound::default();
+        let mut taken = vec![0; 1 << 20];
+        for _ in 0..300 {
+            // Always more than the sockets hold, so that it never runs empty.
+            while out.unsent() < 16 << 20 {
+                out.put(Header::new(Kind::Answer, 1), &[3; 1 << 20]);
+            }
+            out.flush(&ours).expect("sent");
+            // Something is there, and not all.
+            assert!(std::io::Read::read(&mut theirs, &mut taken).expect("what was sent") > 0);
+            assert!(
+                out.bytes.len() <= 40 << 20,
+                "{} bytes are kept, {} unsent",
+                out.bytes.len(),
+                out.unsent()
+            );
+        }
+    }
+
+    #[test]
     fn room_for_a_large_frame_is_given_back() {
-        let mut inbound = Inbound::default();
-        let mut bytes = Vec::new();
-        put(&mut bytes, Header::new(Kind::Call, 1), &vec![1; 1 << 20], None);
-        assert_eq!(arrive(&mut inbound, &bytes, bytes.len()).expect("a frame").len(), 1);
+        let mut inbound = trusting();
+        let mut out = Outbound::default();
+        out.put(Header::new(Kind::Call, 1), &vec![1; 1 << 20]);
+        assert_eq!(arrive(&mut inbound, out.bytes(), usize::MAX).expect("a frame").len(), 1);
         assert_eq!(inbound.room().len(), ROOM);
         assert!(inbound.bytes.capacity() < 2 * ROOM);
     }
@@ -248,11 +337,11 @@ mod tests {
     #[test]
     fn with_a_key_a_frame_without_a_tag_is_refused_and_the_other_way_round() {
         let transcript = Transcript { hello: b"h", server_nonce: b"n", server_id: b"" };
-        let mut seal = Seal::new(b"key", Side::Client, &transcript);
+        let seal = Some(Seal::new(b"key", Side::Client, &transcript));
         let mut opened = Seal::new(b"key", Side::Server, &transcript);
-        let mut bytes = Vec::new();
-        put(&mut bytes, Header::new(Kind::Call, 1), b"body", Some(&mut seal));
-        let frames = arrive(&mut Inbound::default(), &bytes, bytes.len()).expect("a frame");
+        let mut out = Outbound { seal, ..Default::default() };
+        out.put(Header::new(Kind::Call, 1), b"body");
+        let frames = arrive(&mut Inbound::default(), out.bytes(), usize::MAX).expect("a frame");
         let (header, body) = &frames[0];
         assert!(open(header, body, None).is_err());
         assert_eq!(open(header, body, Some(&mut opened)).expect("sealed"), b"body");

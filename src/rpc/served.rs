@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Terms;
 use super::auth::Seal;
-use super::frame::{self, Header, Inbound, Kind};
+use super::frame::{self, Header, Inbound, Kind, Outbound};
 use super::greet::{self, Greeted};
 use super::server::{Answer, Caller, Server, Service};
 use crate::error::Result;
@@ -28,8 +28,6 @@ const TURN: usize = 1 << 20;
 /// more is read from it.
 const MAX_WAITING: usize = 4096;
 const MAX_UNSENT: usize = 16 << 20;
-/// Room for answers that is kept.
-const KEPT: usize = 1 << 20;
 
 enum Phase {
     New,
@@ -48,9 +46,7 @@ struct Inward {
 
 #[derive(Default)]
 struct Outward {
-    bytes: Vec<u8>,
-    sent: usize,
-    seal: Option<Seal>,
+    out: Outbound,
     /// A turn is under way: its answers leave together.
     is_corked: bool,
 }
@@ -144,41 +140,26 @@ impl Served {
         let mut outward = self.outward.lock();
         let header = Header::new(Kind::Answer, id);
         match &result {
-            Ok(body) if body.len() <= frame::MAX_BODY => outward.put(header, body),
+            Ok(body) if body.len() <= frame::MAX_BODY => outward.out.put(header, body),
             Ok(body) => {
                 let text = format!("the answer has {} bytes, {} are allowed", body.len(), frame::MAX_BODY);
                 let status = crate::error::Code::Internal as i32;
-                outward.put(Header { status, ..header }, text.as_bytes());
+                outward.out.put(Header { status, ..header }, text.as_bytes());
             }
             Err(error) => {
-                outward.put(Header { status: error.code as i32, ..header }, error.message().as_bytes())
+                outward.out.put(Header { status: error.code as i32, ..header }, error.message().as_bytes())
             }
         }
         if outward.is_corked {
             return;
         }
-        let flushed = self.flush(&mut outward);
+        let flushed = outward.out.flush(&self.socket);
         drop(outward);
         match flushed {
             Ok(()) => self.resume(),
             // The worker notices, and ends it.
             Err(_) => drop(self.socket.shutdown(Shutdown::Both)),
         }
-    }
-
-    fn flush(&self, outward: &mut Outward) -> Result<()> {
-        while outward.sent < outward.bytes.len() {
-            let vector = [IoVec::bytes(&outward.bytes[outward.sent..])];
-            match net::send(&self.socket, &vector, false).map_err(|error| fail!(ConnectionLost, "{error}"))? {
-                Some(count) => outward.sent += count,
-                // The worker is told when there is room.
-                None => return Ok(()),
-            }
-        }
-        outward.bytes.clear();
-        outward.bytes.shrink_to(KEPT);
-        outward.sent = 0;
-        Ok(())
     }
 
     /// Has the worker read on, if it stopped and may.
@@ -189,39 +170,34 @@ impl Served {
     }
 
     fn is_full(&self) -> bool {
-        let unsent = {
-            let outward = self.outward.lock();
-            outward.bytes.len() - outward.sent
-        };
-        self.waiting.load(Ordering::Acquire) >= MAX_WAITING || unsent >= MAX_UNSENT
+        self.waiting.load(Ordering::Acquire) >= MAX_WAITING || self.outward.lock().out.unsent() >= MAX_UNSENT
     }
 
     fn turn(&self, ready: Ready) -> Result<()> {
         let mut inward = self.inward.lock();
         self.outward.lock().is_corked = true;
         inward.is_behind |= ready.readable || ready.hung_up;
-        let taken = self.take(&mut inward);
+        let taken = self.take(&mut inward, ready.ended);
         let mut outward = self.outward.lock();
         outward.is_corked = false;
-        let flushed = self.flush(&mut outward);
+        let flushed = outward.out.flush(&self.socket);
         drop(outward);
         taken.and(flushed)?;
-        if inward.is_behind && !self.is_full() {
-            self.reactor.nudge(self.token);
+        if inward.is_behind {
+            // Said before it is looked: an answer meanwhile calls this worker again.
+            self.is_paused.store(true, Ordering::SeqCst);
+            if !self.is_full() {
+                self.reactor.nudge(self.token);
+            }
         }
         Ok(())
     }
 
-    /// Takes what the socket has, as far as this turn goes.
-    fn take(&self, inward: &mut Inward) -> Result<()> {
+    /// Takes what the socket has, as far as this turn goes and there is room for answers.
+    fn take(&self, inward: &mut Inward, has_ended: bool) -> Result<()> {
+        self.is_paused.store(false, Ordering::SeqCst);
         let mut taken = 0;
-        while inward.is_behind && taken < TURN {
-            // Said before it is looked: an answer meanwhile calls this worker again.
-            self.is_paused.store(true, Ordering::SeqCst);
-            if self.is_full() {
-                return Ok(());
-            }
-            self.is_paused.store(false, Ordering::SeqCst);
+        while inward.is_behind && taken < TURN && self.handle(inward)? {
             let got = {
                 let vector = [IoVec::bytes_mut(inward.inbound.room())];
                 net::receive(&self.socket, &vector, Blocking::No)
@@ -233,27 +209,38 @@ impl Served {
                 Some(count) => {
                     taken += count;
                     inward.inbound.received(count);
-                    self.handle(inward)?;
                 }
             }
+        }
+        if has_ended && inward.is_behind && self.is_full() {
+            bail!(ConnectionLost, "closed, with more calls than it may have");
         }
         Ok(())
     }
 
-    fn handle(&self, inward: &mut Inward) -> Result<()> {
-        while let Some((header, body)) = inward.inbound.next_frame()? {
+    /// Hands over the calls that have arrived; false when no more are taken now.
+    fn handle(&self, inward: &mut Inward) -> Result<bool> {
+        loop {
+            if self.is_full() {
+                return Ok(false);
+            }
+            let Some((header, body)) = inward.inbound.next_frame()? else { return Ok(true) };
             if self.is_dead.load(Ordering::Acquire) {
                 bail!(ConnectionLost, "ended here");
             }
             match (&inward.phase, header.kind) {
-                (Phase::New, Kind::Hello) => inward.phase = self.greet(body)?,
+                (Phase::New, Kind::Hello) => {
+                    inward.phase = self.greet(body)?;
+                    if self.terms.psk.is_none() {
+                        self.open(inward);
+                    }
+                }
                 (Phase::Unproven(greeted), Kind::Auth) => {
                     let psk = self.terms.psk.as_ref().expect("unproven only with a key");
                     let (seal_in, seal_out) = greeted.prove(psk, body)?.split();
                     inward.seal = Some(seal_in);
-                    self.outward.lock().seal = Some(seal_out);
-                    inward.phase = Phase::Open;
-                    self.is_open.store(true, Ordering::Release);
+                    self.outward.lock().out.seal = Some(seal_out);
+                    self.open(inward);
                 }
                 (Phase::Open, Kind::Call) => {
                     let body = frame::open(&header, body, inward.seal.as_mut())?;
@@ -264,7 +251,16 @@ impl Served {
                 (_, other) => bail!(Rejected, "{other:?} makes no sense here"),
             }
         }
-        Ok(())
+    }
+
+    /// From here on it may call.
+    fn open(&self, inward: &mut Inward) {
+        inward.phase = Phase::Open;
+        inward.inbound.trust();
+        self.is_open.store(true, Ordering::Release);
+        if let Some(server) = self.server.upgrade() {
+            server.greeted(&self.caller);
+        }
     }
 
     fn greet(&self, body: &[u8]) -> Result<Phase> {
@@ -272,23 +268,13 @@ impl Served {
             Ok(answered) => answered,
             Err(error) => {
                 let mut outward = self.outward.lock();
-                outward.put(Header::new(Kind::HelloAck, 0), &greet::refusal(&error));
-                let _ = self.flush(&mut outward);
+                outward.out.put(Header::new(Kind::HelloAck, 0), &greet::refusal(&error));
+                let _ = outward.out.flush(&self.socket);
                 return Err(error);
             }
         };
-        self.outward.lock().put(Header::new(Kind::HelloAck, 0), &ack);
-        if self.terms.psk.is_some() {
-            return Ok(Phase::Unproven(greeted));
-        }
-        self.is_open.store(true, Ordering::Release);
-        Ok(Phase::Open)
-    }
-}
-
-impl Outward {
-    fn put(&mut self, header: Header, body: &[u8]) {
-        frame::put(&mut self.bytes, header, body, self.seal.as_mut());
+        self.outward.lock().out.put(Header::new(Kind::HelloAck, 0), &ack);
+        Ok(Phase::Unproven(greeted))
     }
 }
 

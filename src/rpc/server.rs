@@ -1,9 +1,9 @@
 //! The side that is called: accepts, bounds what it accepts, and hands calls to a service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,12 +13,15 @@ use parking_lot::Mutex;
 use super::served::Served;
 use super::{Address, Terms};
 use crate::error::{Code, Error, Result};
+use crate::fail;
 use crate::sys::listener::{Accept, Bound, Listener};
 use crate::sys::reactor::Reactor;
-use crate::{bail, fail};
+use crate::sys::unix;
 
 /// Connections that stand at once; what comes beyond that is turned away.
 const MAX_CONNECTIONS: usize = 16_384;
+/// Connections that have not greeted; beyond that the oldest goes.
+const MAX_STRANGERS: usize = 256;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -30,7 +33,7 @@ pub struct Caller {
 }
 
 /// What a server does. Called on the server's workers, for one connection in the order in which calls were sent: it must
-/// not wait for anything.
+/// not wait for anything. UNREACHABLE in an answer says of the call what it says everywhere: nobody carried it out.
 pub trait Service: Send + Sync {
     fn call(&self, caller: &Caller, method: u16, body: &[u8], answer: Answer);
 
@@ -60,13 +63,20 @@ impl Drop for Answer {
     }
 }
 
+#[derive(Default)]
+struct Connections {
+    all: HashMap<u64, Arc<Served>>,
+    /// Those that have not greeted, the oldest first.
+    strangers: BTreeSet<u64>,
+}
+
 pub struct Server {
     pub(super) terms: Terms,
     pub(super) service: Arc<dyn Service>,
     pub(super) reactor: Arc<Reactor>,
     listener: Arc<Listener>,
     bound: Address,
-    connections: Mutex<HashMap<u64, Arc<Served>>>,
+    connections: Mutex<Connections>,
     next_number: AtomicU64,
     is_closed: AtomicBool,
     me: Weak<Server>,
@@ -112,14 +122,17 @@ impl Server {
     }
 
     pub fn connection_count(&self) -> usize {
-        self.connections.lock().len()
+        self.connections.lock().all.len()
     }
 
     /// Ends connections whose greeting takes too long.
     pub fn tick(&self, now: u64) {
-        let connections: Vec<Arc<Served>> = self.connections.lock().values().cloned().collect();
-        for connection in connections {
-            connection.tick(now);
+        let strangers: Vec<Arc<Served>> = {
+            let connections = self.connections.lock();
+            connections.strangers.iter().filter_map(|number| connections.all.get(number).cloned()).collect()
+        };
+        for stranger in strangers {
+            stranger.tick(now);
         }
     }
 
@@ -129,11 +142,12 @@ impl Server {
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.listener.close();
+        // While we listen nobody else takes the name: what is removed is ours.
         if let Address::Unix(path) = &self.bound {
             let _ = std::fs::remove_file(path);
         }
-        let connections: Vec<Arc<Served>> = self.connections.lock().drain().map(|(_, one)| one).collect();
+        self.listener.close();
+        let connections: Vec<Arc<Served>> = self.connections.lock().all.drain().map(|(_, one)| one).collect();
         for connection in connections {
             connection.end();
         }
@@ -142,15 +156,34 @@ impl Server {
     fn admit(&self, caller: Caller, socket: TcpStream) -> Result<()> {
         let number = caller.number;
         let served = Served::new(self, caller, socket)?;
-        self.connections.lock().insert(number, served.clone());
-        if self.is_closed.load(Ordering::SeqCst) {
+        let oldest = {
+            let mut connections = self.connections.lock();
+            let is_crowded = connections.strangers.len() >= MAX_STRANGERS;
+            let oldest = if is_crowded { connections.strangers.pop_first() } else { None };
+            connections.strangers.insert(number);
+            connections.all.insert(number, served.clone());
+            oldest.and_then(|oldest| connections.all.get(&oldest).cloned())
+        };
+        if let Some(oldest) = oldest {
+            oldest.end();
+        }
+        let watched = served.watch();
+        if watched.is_err() || self.is_closed.load(Ordering::SeqCst) {
             served.end();
         }
-        served.watch()
+        watched
+    }
+
+    pub(super) fn greeted(&self, caller: &Caller) {
+        self.connections.lock().strangers.remove(&caller.number);
     }
 
     pub(super) fn forget(&self, caller: &Caller) {
-        let known = self.connections.lock().remove(&caller.number);
+        let known = {
+            let mut connections = self.connections.lock();
+            connections.strangers.remove(&caller.number);
+            connections.all.remove(&caller.number)
+        };
         drop(known);
     }
 
@@ -167,9 +200,13 @@ impl Drop for Server {
 
 /// Takes away a socket file that nobody listens on any more.
 fn remove_stale(path: &Path) -> Result<()> {
-    match UnixStream::connect(path) {
-        Ok(_) => bail!(AlreadyExists, "somebody listens on {} already", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+    use std::io::ErrorKind::{ConnectionRefused, WouldBlock};
+    let somebody = || fail!(AlreadyExists, "somebody listens on {} already", path.display());
+    match unix::connect_stream(path) {
+        Ok(_) => Err(somebody()),
+        // So many wait for it that we could not.
+        Err(error) if error.kind() == WouldBlock => Err(somebody()),
+        Err(error) if error.kind() == ConnectionRefused => std::fs::remove_file(path)
             .map_err(|error| Error::new(Code::Io, format!("removing {}: {error}", path.display()))),
         // Bound to say what is wrong with the path, if anything is.
         Err(_) => Ok(()),
@@ -178,7 +215,7 @@ fn remove_stale(path: &Path) -> Result<()> {
 
 impl Accept for Server {
     fn accept(&self, socket: TcpStream, from: &dyn Display) {
-        if self.connections.lock().len() >= MAX_CONNECTIONS {
+        if self.connections.lock().all.len() >= MAX_CONNECTIONS {
             return tracing::warn!("{} has {MAX_CONNECTIONS} connections: {from} is turned away", self.bound);
         }
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);

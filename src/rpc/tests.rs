@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::frame::{self, Header, Inbound, Kind};
+use super::frame::{Header, Inbound, Kind, Outbound};
 use super::{Address, Answer, Caller, Client, Server, Service, Terms, greet};
 use crate::error::{Code, Result};
 use crate::fail;
@@ -62,6 +62,17 @@ fn world_at(address: &Address, psk: &str) -> World {
     let echo = Arc::new(Echo::default());
     let server = Server::start(&reactor, address, terms(psk), echo.clone()).expect("a server");
     World { reactor, echo, server }
+}
+
+/// What was started ends with its owner: neither threads nor sockets stay behind.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.server.close();
+        self.echo.kept.lock().clear();
+    }
 }
 
 impl World {
@@ -264,11 +275,13 @@ fn garbage_ends_its_own_connection_only() {
     assert_eq!(client.call_wait(ECHO, b"before", soon()).expect("an answer"), b"before");
     let Address::Tcp(address) = world.server.address() else { panic!("a port") };
     let call = {
-        let mut bytes = Vec::new();
-        frame::put(&mut bytes, Header { method: ECHO, ..Header::new(Kind::Call, 1) }, b"ungreeted", None);
-        bytes
+        let mut out = Outbound::default();
+        out.put(Header { method: ECHO, ..Header::new(Kind::Call, 1) }, b"ungreeted");
+        out.bytes().to_vec()
     };
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n               "[..], &[0xff; 4096], &call] {
+    // Nothing of it is there yet, and none of it is waited for.
+    let large = Header { length: 64 << 20, ..Header::new(Kind::Call, 1) }.encode();
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n               "[..], &[0xff; 4096], &call, &large] {
         let mut socket = TcpStream::connect(address).expect("connect");
         socket.write_all(garbage).expect("sent");
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
@@ -282,9 +295,9 @@ fn garbage_ends_its_own_connection_only() {
 fn greeted(world: &World) -> TcpStream {
     let Address::Tcp(address) = world.server.address() else { panic!("a port") };
     let mut socket = TcpStream::connect(address).expect("connect");
-    let mut bytes = Vec::new();
-    frame::put(&mut bytes, Header::new(Kind::Hello, 0), &greet::hello(&terms("")), None);
-    socket.write_all(&bytes).expect("sent");
+    let mut out = Outbound::default();
+    out.put(Header::new(Kind::Hello, 0), &greet::hello(&terms("")));
+    socket.write_all(out.bytes()).expect("sent");
     let mut inbound = Inbound::default();
     loop {
         let count = socket.read(inbound.room()).expect("an answer");
@@ -306,15 +319,16 @@ fn whoever_takes_no_answers_is_not_read_from_until_it_does() {
     let body = vec![5; SIZE];
     let sender = std::thread::spawn(move || {
         for id in 0..COUNT as u64 {
-            let mut bytes = Vec::new();
-            frame::put(&mut bytes, Header { method: ECHO, ..Header::new(Kind::Call, id) }, &body, None);
-            writing.write_all(&bytes).expect("taken in the end");
+            let mut out = Outbound::default();
+            out.put(Header { method: ECHO, ..Header::new(Kind::Call, id) }, &body);
+            writing.write_all(out.bytes()).expect("taken in the end");
         }
     });
     // 150 MiB: neither the sockets nor the server have room for all of it.
     std::thread::sleep(Duration::from_millis(300));
     assert!(!sender.is_finished(), "the server took everything and keeps the answers");
     let (mut inbound, mut next, mut socket) = (Inbound::default(), 0, socket);
+    inbound.trust();
     while next < COUNT as u64 {
         let count = socket.read(inbound.room()).expect("answers");
         assert!(count > 0, "ended after {next} answers");
@@ -337,4 +351,93 @@ fn whoever_does_not_greet_is_ended_by_the_clock() {
     assert_eq!(world.server.connection_count(), 1, "it has time");
     world.server.tick(clock::now_ns() + 11_000_000_000);
     assert_eq!(world.server.connection_count(), 0);
+}
+
+#[test]
+fn silent_strangers_do_not_lock_others_out() {
+    let world = world_at(&any_port(), "");
+    let Address::Tcp(address) = world.server.address() else { panic!("a port") };
+    let silent: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(address).expect("connect")).collect();
+    let client = world.client("");
+    assert_eq!(client.call_wait(ECHO, b"x", soon()).expect("an answer"), b"x");
+    wait_until("the oldest went", || world.server.connection_count() <= 257);
+    drop(silent);
+}
+
+#[test]
+fn a_call_after_a_thread_that_waited_is_answered_without_a_clock() {
+    let world = world_at(&any_port(), "");
+    let client = world.client("");
+    for _ in 0..20 {
+        assert_eq!(client.call_wait(ECHO, b"wait", soon()).expect("an answer"), b"wait");
+        let (to, from) = mpsc::channel();
+        client.call(ECHO, b"later", soon(), Box::new(move |result| to.send(result).expect("open")));
+        let answer = from.recv_timeout(Duration::from_secs(20)).expect("nobody receives");
+        assert_eq!(answer.expect("an answer"), b"later");
+    }
+}
+
+#[test]
+fn calls_beyond_what_one_connection_may_have_wait_and_are_not_lost() {
+    const COUNT: usize = 20_000;
+    let world = world_at(&any_port(), "");
+    let client = world.client("");
+    let (to, from) = mpsc::channel();
+    let body = [1; 250];
+    for _ in 0..COUNT {
+        let to = to.clone();
+        client.call(KEEP, &body, soon(), Box::new(move |result| to.send(result.is_ok()).expect("open")));
+    }
+    let mut answered = 0;
+    while answered < COUNT {
+        let kept = std::mem::take(&mut *world.echo.kept.lock());
+        assert!(kept.len() <= 4096, "{} calls of one connection are under way", kept.len());
+        for (_, answer) in kept {
+            answer.send(Ok(b""));
+        }
+        while let Ok(is_good) = from.recv_timeout(Duration::from_millis(5)) {
+            assert!(is_good);
+            answered += 1;
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_dies_with_all_its_calls_unanswered_is_noticed() {
+    let world = world_at(&any_port(), "");
+    let mut socket = greeted(&world);
+    let mut out = Outbound::default();
+    for id in 0..6000 {
+        out.put(Header { method: KEEP, ..Header::new(Kind::Call, id) }, b"");
+    }
+    socket.write_all(out.bytes()).expect("sent");
+    wait_until("it may have no more", || world.echo.kept.lock().len() == 4096);
+    drop(socket);
+    wait_until("its end was noticed", || world.echo.gone.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_greeting_that_is_never_answered_is_given_up_and_begun_anew() {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let reactor = Arc::new(Reactor::start("test", 1).expect("a thread"));
+    let client = Client::new(&reactor, 0, Address::Tcp(address), terms(""));
+    let (to, from) = mpsc::channel();
+    client.call(ECHO, b"", soon(), Box::new(move |result| to.send(code(result)).expect("open")));
+    client.tick(clock::now_ns() + 11_000_000_000);
+    assert_eq!(from.recv_timeout(Duration::from_secs(20)).expect("ended"), Code::Unreachable);
+    drop(listener);
+    let echo = Arc::new(Echo::default());
+    let _server = Server::start(&reactor, &Address::Tcp(address), terms(""), echo).expect("the successor");
+    assert_eq!(client.call_wait(ECHO, b"x", soon()).expect("an answer"), b"x");
+}
+
+#[test]
+fn a_panic_over_one_answer_leaves_the_others_theirs() {
+    let world = world_at(&any_port(), "");
+    let client = world.client("");
+    let (to, from) = mpsc::channel();
+    client.call(ECHO, b"", soon(), Box::new(|_| panic!("expected by a test")));
+    client.call(ECHO, b"", soon(), Box::new(move |result| to.send(result.is_ok()).expect("open")));
+    assert!(from.recv_timeout(Duration::from_secs(20)).expect("answered"));
 }

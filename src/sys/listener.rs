@@ -5,15 +5,20 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::clock;
 use super::reactor::{Interest, Reactor, Ready, Source, Token};
 
 /// Connections accepted before others of the worker get their turn: a flood does not starve them.
 const TURN: usize = 64;
+
+/// What fails again and again is said this often.
+const WARN_EVERY_NS: u64 = 1_000_000_000;
 
 /// Who wants the connections.
 pub trait Accept: Send + Sync {
@@ -57,6 +62,7 @@ pub struct Listener {
     /// None once closed: the address is free then.
     bound: Mutex<Option<Bound>>,
     to: Weak<dyn Accept>,
+    warned_ns: AtomicU64,
 }
 
 impl Listener {
@@ -68,7 +74,7 @@ impl Listener {
         to: Weak<dyn Accept>,
     ) -> Arc<Listener> {
         let (token, bound) = (reactor.token(0), Mutex::new(Some(bound)));
-        Arc::new(Listener { what, reactor: reactor.clone(), token, bound, to })
+        Arc::new(Listener { what, reactor: reactor.clone(), token, bound, to, warned_ns: AtomicU64::new(0) })
     }
 
     /// From here on connections are handed on.
@@ -102,7 +108,11 @@ impl Source for Listener {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     // Out of descriptors, mostly: the kernel keeps the connection waiting, and calls again.
-                    tracing::warn!("accepting {}: {error}", self.what);
+                    let now = clock::now_ns();
+                    if now.saturating_sub(self.warned_ns.load(Ordering::Relaxed)) > WARN_EVERY_NS {
+                        self.warned_ns.store(now, Ordering::Relaxed);
+                        tracing::warn!("accepting {}: {error}", self.what);
+                    }
                     std::thread::sleep(Duration::from_millis(1));
                     return;
                 }

@@ -19,6 +19,8 @@ pub struct Ready {
     pub readable: bool,
     pub writable: bool,
     pub hung_up: bool,
+    /// The other side sends no more; what it sent before may be there.
+    pub ended: bool,
 }
 
 /// What to wait for.
@@ -369,6 +371,7 @@ fn dispatch(source: &dyn Source, bits: libc::c_int) {
         readable: bits & (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0,
         writable: bits & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) != 0,
         hung_up: bits & (libc::EPOLLHUP | libc::EPOLLERR) != 0,
+        ended: bits & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0,
     };
     if catch_unwind(AssertUnwindSafe(|| source.ready(ready))).is_err() {
         tracing::error!("a source of events panicked: a defect in this library; its connection is given up");

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::process::Process;
 
@@ -21,31 +23,46 @@ fn own(raw: libc::c_int) -> io::Result<OwnedFd> {
     check(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// An address in the abstract namespace, which belongs to the network namespace and leaves no file behind.
-fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+/// An address whose bytes begin `skip` bytes into its field.
+fn address(bytes: &[u8], skip: usize) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: zeros are a valid address.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    if name.is_empty() || name.len() >= address.sun_path.len() {
+    if bytes.is_empty() || bytes.len() >= address.sun_path.len() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    for (to, from) in address.sun_path[1..].iter_mut().zip(name) {
+    for (to, from) in address.sun_path[skip..].iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }
-    let length = size_of::<libc::sa_family_t>() + 1 + name.len();
+    // With the NUL before a name, or after a path.
+    let length = size_of::<libc::sa_family_t>() + 1 + bytes.len();
     Ok((address, length as libc::socklen_t))
 }
 
-fn socket() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+/// An address in the abstract namespace, which belongs to the network namespace and leaves no file behind.
+fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+    address(name, 1)
+}
+
+fn socket(kind: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers.
-    own(unsafe { libc::socket(libc::AF_UNIX, kind, 0) })
+    own(unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
+}
+
+/// Connects to whoever listens on a socket file, for a stream of bytes: decided at once. `WouldBlock` says that too many
+/// wait there already.
+pub fn connect_stream(path: &Path) -> io::Result<OwnedFd> {
+    let (address, length) = address(path.as_os_str().as_bytes(), 0)?;
+    let socket = socket(libc::SOCK_STREAM)?;
+    // SAFETY: the address is readable for its length.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(socket)
 }
 
 /// Listens under an abstract name. Nothing here ever blocks.
 pub fn listen(name: &[u8]) -> io::Result<OwnedFd> {
     let (address, length) = abstract_address(name)?;
-    let socket = socket()?;
+    let socket = socket(libc::SOCK_SEQPACKET)?;
     // SAFETY: the address is readable for its length.
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
     // SAFETY: plain numbers.
@@ -56,7 +73,7 @@ pub fn listen(name: &[u8]) -> io::Result<OwnedFd> {
 /// Connects to whoever listens under an abstract name of this network namespace: decided at once.
 pub fn connect(name: &[u8]) -> io::Result<OwnedFd> {
     let (address, length) = abstract_address(name)?;
-    let socket = socket()?;
+    let socket = socket(libc::SOCK_SEQPACKET)?;
     // SAFETY: the address is readable for its length.
     check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
     Ok(socket)

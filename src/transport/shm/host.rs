@@ -387,6 +387,6 @@ impl Source for End {
     }
 
     fn broken(&self) {
-        self.ready(Ready { readable: true, writable: false, hung_up: true });
+        self.ready(Ready { readable: true, writable: false, hung_up: true, ended: true });
     }
 }

@@ -89,6 +89,9 @@ impl Server {
     fn admit_undecided(&self, me: &Arc<Server>, socket: TcpStream) -> Result<()> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let mut undecided = self.undecided.lock();
+        if self.is_closed.load(Ordering::Acquire) {
+            bail!(InvalidHandle, "the engine is being destroyed");
+        }
         let oldest = match undecided.len() < MAX_STRANGERS {
             true => None,
             false => undecided.keys().min().copied().and_then(|oldest| undecided.remove(&oldest)),

@@ -147,6 +147,6 @@ impl Source for End {
     }
 
     fn broken(&self) {
-        self.ready(Readiness { readable: true, writable: false, hung_up: true });
+        self.ready(Readiness { readable: true, writable: false, hung_up: true, ended: true });
     }
 }
