@@ -139,6 +139,24 @@ fn the_doctor_speaks_plainly_where_nobody_watches() {
 }
 
 #[test]
+fn clusters_of_the_store_are_played_from_seeds_and_a_seed_plays_the_same_again() {
+    let play = |arguments: &str| {
+        let output = mooncake(&format!("simulate store {arguments}"));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let many = play("--seeds 3 --steps 2000");
+    assert!(many.contains("3 seeds kept every promise"), "{many}");
+    let count = |name: &str| -> u64 {
+        let line = many.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {many}"));
+        line.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    assert!(count("steps") >= 3 * 2000 && count("master crashes") > 0, "{many}");
+    assert_eq!(play("--seed 7 --steps 2000"), play("--seed 7 --steps 2000"));
+    let refused = command("simulate store --steps 10").output().expect("the program starts");
+    assert!(!refused.status.success(), "seeds with fewer steps show nothing");
+}
+
+#[test]
 fn a_cache_is_simulated_on_a_trace_that_was_generated() {
     let path = std::env::temp_dir().join(format!("mooncake-simulate-{}.jsonl", std::process::id()));
     let trace = path.to_str().expect("UTF-8");
