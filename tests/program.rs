@@ -147,7 +147,8 @@ fn clusters_of_the_store_are_played_from_seeds_and_a_seed_plays_the_same_again()
     let many = play("--seeds 3 --steps 2000");
     assert!(many.contains("3 seeds kept every promise"), "{many}");
     let count = |name: &str| -> u64 {
-        let line = many.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {many}"));
+        let line =
+            many.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {many}"));
         line.split_whitespace().next_back().and_then(|number| number.parse().ok()).expect("a number")
     };
     assert!(count("steps") >= 3 * 2000 && count("master crashes") > 0, "{many}");

@@ -14,7 +14,7 @@ pub struct ServerName {
 }
 
 impl ServerName {
-    /// Reads "host", "host:port", an address of either family, "[IPv6]:port", and "host:port:anything", which names a
+    /// Reads `host`, `host:port`, an address of either family, `[IPv6]:port`, and `host:port:anything`, which names a
     /// device behind the port. A port that is none counts as missing.
     pub fn parse(name: &str) -> Result<ServerName> {
         let (host, rest) = if let Some((host, rest)) = name.strip_prefix('[').and_then(|n| n.split_once(']'))

@@ -9,7 +9,7 @@ use crate::{bail, fail};
 /// Most hosts that one URL may name.
 const HOSTS_MAX: usize = 64;
 
-/// scheme://[user[:password]@]host[:port][,host[:port]...][/path][?option=value[&option=value...]]
+/// `scheme://[user[:password]@]host[:port][,host[:port]...][/path][?option=value[&option=value...]]`
 ///
 /// User, password, path and the values of options may hold "%xx".
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl fmt::Display for Url {
 }
 
 impl Host {
-    /// "host", "host:port", "[IPv6]" or "[IPv6]:port".
+    /// `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
     pub fn parse(text: &str) -> Option<Host> {
         let (name, port) = match text.strip_prefix('[') {
             Some(rest) => {
