@@ -9,6 +9,7 @@
 //!                 +----------------------------------+
 //!                 |
 //!               engine/     request -> plan -> dispatch -> progress -> completion     store/   a cache over many nodes
+//!                 |                                                            conductor/   where a request should run
 //!                 |
 //!   +-------------+-------------+
 //!   |             |             |
@@ -40,6 +41,8 @@ pub mod transport;
 pub mod engine;
 
 pub mod store;
+
+pub mod conductor;
 
 #[cfg(feature = "compat")]
 pub mod compat;

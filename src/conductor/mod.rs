@@ -1,0 +1,13 @@
+//! Where a request should run: who caches which prefix, and what serving it there would cost.
+//!
+//! ```text
+//!   tokens --- hash/ ---> keys of blocks, each standing for the whole prefix up to it
+//!                           |
+//!   events of engines       v
+//!   and the store ------> index/     which instance holds the longest prefix, and in which tier
+//! ```
+//!
+//! What is here does no I/O, reads no clock and has no threads: every call that needs the time brings it.
+
+pub mod hash;
+pub mod index;
