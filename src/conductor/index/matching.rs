@@ -127,6 +127,10 @@ impl Walk {
         let pooled = self.here.iter().fold(0, |any, word| any | word[STORE]) != 0;
         let mut left = 0;
         for (index, (alive, here)) in self.alive.iter_mut().zip(&self.here).enumerate() {
+            // The other planes are within these two.
+            if alive[STORE] | alive[PROMISED] == 0 {
+                continue;
+            }
             let [device, host, disk, _, promised] = *here;
             let own = device | host | disk;
             let store = if pooled { u64::MAX } else { own };
