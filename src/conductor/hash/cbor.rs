@@ -14,7 +14,7 @@ pub fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The array [parent, [tokens], null or [LoRA, salt]].
+/// The array `[parent, [tokens], null or [LoRA, salt]]`.
 pub fn block(parent: &[u8], tokens: &[u32], extra: Extra<'_>, out: &mut Vec<u8>) {
     head(ARRAY, 3, out);
     head(BYTES, parent.len() as u64, out);
