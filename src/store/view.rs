@@ -64,11 +64,14 @@ impl View {
     }
 }
 
-/// More than half; or just half, with the first of them. Two quorums of one set always meet.
+/// More than half of the living and the dead; or just half, with the first of them; or else all that live. Two quorums of
+/// one set meet in a node that still lives, even if some died between them, unless all of one of them did.
 fn is_quorum(set: &[NodeId], agrees: impl Fn(NodeId) -> bool, is_dead: impl Fn(NodeId) -> bool) -> bool {
-    let living: Vec<NodeId> = set.iter().copied().filter(|node| !is_dead(*node)).collect();
-    let count = living.iter().filter(|node| agrees(**node)).count();
-    count * 2 > living.len() || count * 2 == living.len() && living.first().is_none_or(|first| agrees(*first))
+    let says = |node: NodeId| !is_dead(node) && agrees(node);
+    let count = set.iter().filter(|node| says(**node)).count();
+    count * 2 > set.len()
+        || count * 2 == set.len() && set.first().is_none_or(|first| says(*first))
+        || set.iter().all(|node| is_dead(*node) || agrees(*node))
 }
 
 impl fmt::Display for ViewId {
@@ -92,6 +95,25 @@ mod tests {
             let set = nodes(set);
             let quorum = |votes: u16| is_quorum(&set, |node| votes >> node.0 & 1 == 1, |_| false);
             if quorum(a) && quorum(b) {
+                prop_assert!(set.iter().any(|node| a & b & 1 << node.0 != 0));
+            }
+        }
+
+        /// A quorum that agreed and one that is asked after more have died: a node that was in the first, and lives, is in
+        /// the second too, if the first has any.
+        #[test]
+        fn quorums_meet_although_nodes_die_between_them(
+            set in 1u16..,
+            a: u16,
+            b: u16,
+            dead_before: u16,
+            died_since: u16,
+        ) {
+            let (set, dead) = (nodes(set), dead_before | died_since);
+            let quorum =
+                |votes: u16, dead: u16| is_quorum(&set, |node| votes >> node.0 & 1 == 1, |node| dead >> node.0 & 1 == 1);
+            let a_lives = set.iter().any(|node| a & !dead & 1 << node.0 != 0);
+            if quorum(a, dead_before) && quorum(b, dead) && a_lives {
                 prop_assert!(set.iter().any(|node| a & b & 1 << node.0 != 0));
             }
         }

@@ -1,7 +1,7 @@
 //! Reading: where an object lies, and for how long that is good.
 
 use crate::error::Code;
-use crate::store::object::{Name, Replica, Version};
+use crate::store::object::{Generation, Name, Replica, Version};
 use crate::store::refusal::{Refusal, Result};
 
 use super::lead::Phase;
@@ -56,14 +56,17 @@ impl State {
         object.is_visible().then_some((object.version, object.size, object.replicas))
     }
 
-    /// Prolongs a reader's lease: milliseconds from now. Errors: LEASE_EXPIRED (the version is gone), NOT_READY.
-    pub fn renew(&mut self, now: u64, name: Name<'_>, version: Version) -> Result<u64> {
-        let gone = Refusal::new(Code::LeaseExpired, "the object was removed or replaced");
+    /// Prolongs the lease of whoever reads this replica, named by the generation of its extents: milliseconds from now.
+    /// Errors: LEASE_EXPIRED (the replica is gone: look again), NOT_READY.
+    pub fn renew(&mut self, now: u64, name: Name<'_>, replica: Generation) -> Result<u64> {
+        let gone =
+            Refusal::new(Code::LeaseExpired, "the object was removed or replaced, or the replica moved");
         let at = self.lookup(now, name).map_err(|refusal| match refusal.code {
             Code::NotFound => gone,
             _ => refusal,
         })?;
-        if self.object(at).version != version {
+        // Not by version: a replica that moved may be given to others while its object lives on.
+        if !self.object(at).places.as_slice().iter().any(|place| place.generation() == replica) {
             return Err(gone);
         }
         Ok(self.prolong(now, at))

@@ -198,7 +198,10 @@ impl State {
         }
         let view = match last {
             Some(view) if self.lead.agreed(&view, |node| node.promised) => view,
-            None if self.config.found_after_ms.is_some_and(|wait| now >= self.lead.started + wait) => {
+            // Nobody who answered was ever in a view. Where nobody answered, nobody knows.
+            None if self.lead.nodes.values().any(|node| node.promised)
+                && self.config.found_after_ms.is_some_and(|wait| now >= self.lead.started + wait) =>
+            {
                 Arc::default()
             }
             _ => return,
@@ -241,6 +244,17 @@ impl State {
         let wished = self.wished(now);
         let is_own = self.lead.view.id.epoch == self.lead.epoch;
         if is_own && wished == self.lead.view.members {
+            return;
+        }
+        // A view that no quorum can adopt now is of no use, and of harm when the network comes back: those it leaves out
+        // would be expelled by their own answers.
+        let (is_wished, is_dead) = (|node| wished.contains(&node), |node| self.lead.is_dead(node));
+        let view = &self.lead.view;
+        let can_agree = match self.lead.view_holds {
+            true => view.members_agree(is_wished, is_dead),
+            false => view.agreed(is_wished, is_dead),
+        };
+        if !can_agree {
             return;
         }
         let id = ViewId { epoch: self.lead.epoch, number: self.lead.view.id.number + 1 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::store::message::Cursor;
-use crate::store::object::{Entry, EntryState, Name, NodeId, Version};
+use crate::store::object::{Entry, EntryState, MAX_REPLICAS, Name, NodeId, Version, stripe_length};
 
 use super::lead::{Node, Phase};
 use super::shard::{HARD_PIN, ObjectRef, PARTIAL, Place, Places};
@@ -114,7 +114,9 @@ impl State {
         };
         let place = Place::new(entry.generation, slot, block);
         if !is_member || !self.admit_committed(now, place, &entry) {
-            self.drop_place(now, place, now, false, None);
+            // It may have been a member without knowing, and have readers since.
+            let readers_until = if is_member { now } else { now + self.config.horizon_ms() };
+            self.drop_place(now, place, readers_until, false, None);
         }
     }
 
@@ -122,8 +124,10 @@ impl State {
     fn admit_committed(&mut self, now: u64, place: Place, entry: &Entry) -> bool {
         let is_sound = Name { tenant: &entry.tenant, key: &entry.key }.check().is_ok()
             && entry.stripe < entry.stripes
-            && entry.replicas > 0
-            && entry.size > 0;
+            && (1..=MAX_REPLICAS).contains(&usize::from(entry.replicas))
+            && (1..=i64::MAX as u64 / MAX_REPLICAS as u64).contains(&entry.size)
+            && entry.length
+                == stripe_length(entry.size, usize::from(entry.stripes), usize::from(entry.stripe));
         if entry.state != EntryState::Committed || !is_sound {
             return false;
         }
