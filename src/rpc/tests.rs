@@ -407,7 +407,8 @@ fn a_peer_that_dies_with_all_its_calls_unanswered_is_noticed() {
     let world = world_at(&any_port(), "");
     let mut socket = greeted(&world);
     let mut out = Outbound::default();
-    for id in 0..6000 {
+    // Few enough that all of them arrive: behind what does not, its end would wait too.
+    for id in 0..4100 {
         out.put(Header { method: KEEP, ..Header::new(Kind::Call, id) }, b"");
     }
     socket.write_all(out.bytes()).expect("sent");
