@@ -46,7 +46,8 @@ fn a_seed_plays_the_same_twice() {
 
 fn is_caught(flaw: Flaw) {
     let options = Options { flaw: Some(flaw), ..Options::default() };
-    let caught = (0..300).find_map(|seed| run(seed, options).err());
+    // A late writer with nothing else to stop it is rare: the first such seeds come near here.
+    let caught = (500..2500).find_map(|seed| run(seed, options).err());
     println!("{flaw:?}: {}", caught.expect("a cluster without this check breaks a promise"));
 }
 

@@ -248,11 +248,15 @@ impl State {
         }
         // A view that no quorum can adopt now is of no use, and of harm when the network comes back: those it leaves out
         // would be expelled by their own answers.
-        let (is_wished, is_dead) = (|node| wished.contains(&node), |node| self.lead.is_dead(node));
+        let is_there = |node| {
+            let promised = self.lead.nodes.get(&node).is_some_and(|known| known.promised);
+            promised && self.lead.is_heard(now, node, self.config.node_lease_ms)
+        };
+        let is_dead = |node| self.lead.is_dead(node);
         let view = &self.lead.view;
         let can_agree = match self.lead.view_holds {
-            true => view.members_agree(is_wished, is_dead),
-            false => view.agreed(is_wished, is_dead),
+            true => view.members_agree(is_there, is_dead),
+            false => view.agreed(is_there, is_dead),
         };
         if !can_agree {
             return;
