@@ -38,8 +38,6 @@ const NAP: Duration = Duration::from_millis(100);
 const MAX_CALLS: usize = 1 << 16;
 /// Most bytes of one client that wait to be sent.
 const MAX_UNSENT: usize = 128 << 20;
-/// A greeting that takes longer has failed.
-const GREETING: Duration = Duration::from_secs(10);
 /// Receives before others of the worker get their turn.
 const TURN: usize = 64;
 
@@ -237,7 +235,6 @@ struct Line {
     /// Somebody answered the greeting.
     is_open: AtomicBool,
     begun_ns: u64,
-    me: Weak<Line>,
 }
 
 impl Line {
@@ -249,7 +246,7 @@ impl Line {
             // What is done with it later is the same for every stream socket.
             Address::Unix(path) => TcpStream::from(unix::connect_stream(path).map_err(unreachable)?),
         };
-        let line = Arc::new_cyclic(|me| Line {
+        let line = Arc::new(Line {
             terms: client.terms.clone(),
             address: client.address.clone(),
             hello: greet::hello(&client.terms),
@@ -268,10 +265,8 @@ impl Line {
             calls: Mutex::default(),
             is_open: AtomicBool::new(false),
             begun_ns: clock::now_ns(),
-            me: me.clone(),
         });
-        let source: Arc<dyn Source> = Arc::new(Watched(line.me.clone()));
-        line.connection.watch(source)?;
+        line.connection.watch(Arc::new(Watched(Arc::downgrade(&line))))?;
         Ok(line)
     }
 
@@ -397,7 +392,7 @@ impl Line {
         let text = || String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).collect();
         let result = match header.status {
             0 => Ok(body.to_vec()),
-            status => greet::bail_with(status, text()).map(|()| Vec::new()),
+            status => Err(greet::failure(status, text())),
         };
         deliver(waiting.reply, result);
     }
@@ -432,7 +427,7 @@ impl Line {
         for call in late {
             deliver(call.reply, Err(fail!(Timeout, "{} did not answer in time", self.address)));
         }
-        let is_stuck = now.saturating_sub(self.begun_ns) > GREETING.as_nanos() as u64;
+        let is_stuck = now.saturating_sub(self.begun_ns) > greet::PATIENCE.as_nanos() as u64;
         if is_stuck && !self.is_open.load(Ordering::Acquire) {
             self.broken(&fail!(Unreachable, "no greeting in time"));
             return false;
@@ -468,7 +463,7 @@ impl Line {
         if ready.writable {
             self.advance()?;
         }
-        if !(ready.readable || ready.hung_up) {
+        if !ready.readable {
             return Ok(());
         }
         // A thread that waits for its answer may be receiving: then it takes what is there.

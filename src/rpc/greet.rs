@@ -1,5 +1,7 @@
 //! The greeting: do we speak of the same, in a version that both know, with the same key?
 
+use std::time::Duration;
+
 use prost::Message;
 
 use super::Terms;
@@ -11,6 +13,8 @@ use crate::{bail, fail};
 /// Versions of frames and greeting that this library speaks.
 pub const VERSION_MIN: u32 = 1;
 pub const VERSION_MAX: u32 = 1;
+/// A greeting that takes longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest text of a refusal.
 const MAX_TEXT: usize = 300;
 
@@ -75,7 +79,7 @@ pub fn judge(terms: &Terms, hello: &[u8], body: &[u8]) -> Result<Met> {
         HelloAck::decode(body).map_err(|error| fail!(Rejected, "the greeting cannot be read: {error}"))?;
     if ack.status != 0 {
         let text: String = ack.text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
-        bail_with(ack.status, text)?;
+        return Err(failure(ack.status, text));
     }
     if !(VERSION_MIN..=VERSION_MAX).contains(&ack.version) {
         bail!(
@@ -98,12 +102,9 @@ pub fn judge(terms: &Terms, hello: &[u8], body: &[u8]) -> Result<Met> {
     }
 }
 
-/// The failure that a number and a text of the other side stand for.
-pub fn bail_with(status: i32, text: String) -> Result<()> {
-    match status {
-        0 => Ok(()),
-        status => Err(Error::new(Code::from_raw(status).unwrap_or(Code::Rejected), text)),
-    }
+/// The failure that a number, not 0, and a text of the other side stand for.
+pub fn failure(status: i32, text: String) -> Error {
+    Error::new(Code::from_raw(status).unwrap_or(Code::Rejected), text)
 }
 
 /// A greeting on the side that was called.

@@ -4,7 +4,6 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -20,8 +19,6 @@ use crate::sys::net::{self, Blocking};
 use crate::sys::reactor::{Interest, Reactor, Ready, Source, Token};
 use crate::{bail, fail};
 
-/// A connection whose greeting takes longer is ended.
-const GREETING: Duration = Duration::from_secs(10);
 /// Bytes taken from one connection before others of the same worker get their turn.
 const TURN: usize = 1 << 20;
 /// Calls of one connection that wait for their answers, and bytes of answers that it did not take: above that nothing
@@ -109,7 +106,7 @@ impl Served {
     }
 
     pub fn tick(&self, now: u64) {
-        let is_late = now.saturating_sub(self.begun_ns) > GREETING.as_nanos() as u64;
+        let is_late = now.saturating_sub(self.begun_ns) > greet::PATIENCE.as_nanos() as u64;
         if is_late && !self.is_open.load(Ordering::Acquire) {
             self.end();
         }
@@ -176,7 +173,7 @@ impl Served {
     fn turn(&self, ready: Ready) -> Result<()> {
         let mut inward = self.inward.lock();
         self.outward.lock().is_corked = true;
-        inward.is_behind |= ready.readable || ready.hung_up;
+        inward.is_behind |= ready.readable;
         let taken = self.take(&mut inward, ready.ended);
         let mut outward = self.outward.lock();
         outward.is_corked = false;
@@ -230,9 +227,10 @@ impl Served {
             }
             match (&inward.phase, header.kind) {
                 (Phase::New, Kind::Hello) => {
-                    inward.phase = self.greet(body)?;
-                    if self.terms.psk.is_none() {
-                        self.open(inward);
+                    let greeted = self.greet(body)?;
+                    match self.terms.psk {
+                        Some(_) => inward.phase = Phase::Unproven(greeted),
+                        None => self.open(inward),
                     }
                 }
                 (Phase::Unproven(greeted), Kind::Auth) => {
@@ -263,7 +261,7 @@ impl Served {
         }
     }
 
-    fn greet(&self, body: &[u8]) -> Result<Phase> {
+    fn greet(&self, body: &[u8]) -> Result<Greeted> {
         let (greeted, ack) = match Greeted::answer(&self.terms, body) {
             Ok(answered) => answered,
             Err(error) => {
@@ -274,7 +272,7 @@ impl Served {
             }
         };
         self.outward.lock().out.put(Header::new(Kind::HelloAck, 0), &ack);
-        Ok(Phase::Unproven(greeted))
+        Ok(greeted)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod process;
 pub mod random;
 pub mod reactor;
 pub mod spin;
+pub mod splitmix;
 #[cfg(feature = "tls")]
 pub mod stream;
 #[cfg(feature = "tls")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Path;
 use crate::error::{Error, Result};
+pub use crate::rpc::Reply;
 use crate::segment::descriptor::{EngineId, SegmentRecord};
 
 /// Who answered at the other end.
@@ -19,9 +20,6 @@ pub struct ShmOffer {
     pub socket: Vec<u8>,
     pub token: Vec<u8>,
 }
-
-/// Called once with the answer, from any thread.
-pub type Reply = Box<dyn FnOnce(Result<Vec<u8>>) + Send>;
 
 /// The way to one peer over the network. No method waits for the peer unless its name says so; all may be called from
 /// several threads at once.

@@ -28,6 +28,8 @@ pub use replay::{Found, Replay};
 
 use entries::Entries;
 
+use crate::sys::splitmix::Random;
+
 /// The list of what an evictor has set aside; those of policies follow.
 const SPARED: u32 = entries::FREE + 1;
 const QUEUE: u32 = SPARED + 1;
@@ -97,8 +99,5 @@ impl Policy {
 
 /// The bits of a key, each of them depending on all of the key's.
 fn spread(key: u32) -> u64 {
-    let mut bits = u64::from(key).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    Random::new(u64::from(key)).bits()
 }

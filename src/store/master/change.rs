@@ -8,7 +8,7 @@ use crate::store::refusal::Refusal;
 
 use super::put::Put;
 use super::shard::{CHANGING, ObjectRef, Place, Places};
-use super::state::State;
+use super::state::{Answer, State};
 use super::task::Copying;
 
 pub(super) const BUSY: Refusal = Refusal::retry(Code::Busy, "the object is being changed", 5);
@@ -49,6 +49,17 @@ impl State {
 
     pub(super) fn work(&self, at: ObjectRef) -> &Work {
         self.changes.get(&at).map_or(&Work::None, |change| &change.work)
+    }
+
+    /// Answers whoever asked for a change: at once, or when the nodes that it waits for have applied it.
+    pub(super) fn answer(&mut self, at: ObjectRef, token: Token) -> Answer {
+        let change = self.change(at);
+        if change.waiting > 0 {
+            change.tokens.push(token);
+            return Answer::Later;
+        }
+        self.end_if_quiet(at);
+        Answer::Done
     }
 
     /// Ends a change that waits for nothing. An object that is not seen then is not there.

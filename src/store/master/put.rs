@@ -151,13 +151,7 @@ impl State {
         object.set(PARTIAL, false);
         self.show(at, &put.group);
         self.drop_places(now, at, old.as_slice(), readers_until, true);
-        self.change(at).tokens.push(token);
-        if self.change(at).waiting > 0 {
-            return Ok(Answer::Later);
-        }
-        self.change(at).tokens.pop();
-        self.end_if_quiet(at);
-        Ok(Answer::Done)
+        Ok(self.answer(at, token))
     }
 
     /// Gives a grant back. `is_done` is the writer's word that nothing it sent can arrive any more.

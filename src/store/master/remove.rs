@@ -44,12 +44,6 @@ impl State {
             return Err(BUSY);
         }
         self.begin_removal(now, at);
-        self.change(at).tokens.push(token);
-        if self.change(at).waiting > 0 {
-            return Ok(Answer::Later);
-        }
-        self.change(at).tokens.pop();
-        self.end_if_quiet(at);
-        Ok(Answer::Done)
+        Ok(self.answer(at, token))
     }
 }

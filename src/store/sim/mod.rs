@@ -15,7 +15,6 @@ mod fault;
 mod master;
 mod message;
 mod node;
-pub mod random;
 mod truth;
 mod world;
 

@@ -8,9 +8,9 @@ use super::fault;
 use super::master::SimMaster;
 use super::message::{Address, Body, Place, Touch};
 use super::node::SimNode;
-use super::random::Random;
 use super::truth::Truth;
 use super::{Counters, Failure, Options};
+use crate::sys::splitmix::Random;
 
 pub const NODES: usize = 4;
 pub const CLIENTS: usize = 4;

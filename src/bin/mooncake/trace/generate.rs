@@ -5,7 +5,9 @@ use std::collections::BinaryHeap;
 
 use super::Request;
 use super::model::*;
-use super::random::Random;
+use mooncake::sys::splitmix::Random;
+
+use super::random::count;
 
 /// A session between two turns.
 struct Session {
@@ -54,7 +56,7 @@ impl Generator {
     fn draw_arrivals(&mut self) -> u64 {
         let second = (self.now() / 1000).min(HOUR_SECONDS);
         let rate = RATE_AT_START + RATE_RISE * second / HOUR_SECONDS;
-        self.random.count(rate * self.rate_scale / 1000)
+        count(&mut self.random, rate * self.rate_scale / 1000)
     }
 
     /// The session that speaks next, with the input of this turn.

@@ -1,40 +1,13 @@
 //! Where the generator's chance comes from: integers only, so that a seed gives the same bytes on every machine.
 
-/// The splitmix64 sequence: a counter and a mixing of its bits.
-pub struct Random {
-    state: u64,
-}
+use mooncake::sys::splitmix::Random;
 
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self { state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    /// An even choice among `0..bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// True in `permille` of a thousand cases.
-    pub fn happens(&mut self, permille: u64) -> bool {
-        self.below(1000) < permille
-    }
-
-    /// How often something happens that is expected `thousandths` / 1000 times: close to Poisson, as a sum of many
-    /// rare and independent chances.
-    pub fn count(&mut self, thousandths: u64) -> u64 {
-        const CHANCES_PER_EVENT: u64 = 64;
-        let chances = (thousandths / 1000 + 1) * CHANCES_PER_EVENT;
-        (0..chances).map(|_| u64::from(self.below(chances * 1000) < thousandths)).sum()
-    }
+/// How often something happens that is expected `thousandths` / 1000 times: close to Poisson, as a sum of many
+/// rare and independent chances.
+pub fn count(random: &mut Random, thousandths: u64) -> u64 {
+    const CHANCES_PER_EVENT: u64 = 64;
+    let chances = (thousandths / 1000 + 1) * CHANCES_PER_EVENT;
+    (0..chances).map(|_| u64::from(random.below(chances * 1000) < thousandths)).sum()
 }
 
 /// A distribution, told by some of its quantiles: (permille, value), both rising, from 0 to 1000; straight in between.
@@ -55,16 +28,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_always_the_same_sequence() {
-        let mut random = Random::new(1);
-        assert_eq!(random.next(), 0x910a_2dec_8902_5cc1);
-        assert_eq!(random.next(), 0xbeeb_8da1_658e_ec67);
-    }
-
-    #[test]
     fn counts_have_the_mean_and_the_spread_of_poisson() {
         let mut random = Random::new(7);
-        let counts: Vec<u64> = (0..20_000).map(|_| random.count(10_200)).collect();
+        let counts: Vec<u64> = (0..20_000).map(|_| count(&mut random, 10_200)).collect();
         let mean = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
         let spread = counts.iter().map(|&n| (n as f64 - mean).powi(2)).sum::<f64>() / counts.len() as f64;
         assert!((10.1..10.3).contains(&mean), "mean {mean}");

@@ -9,6 +9,7 @@ impl Random {
         Random(seed)
     }
 
+    /// The next 64 of them.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -33,5 +34,17 @@ impl Random {
     /// True in `permille` of a thousand cases.
     pub fn happens(&mut self, permille: u64) -> bool {
         self.below(1000) < permille
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_always_the_same_sequence() {
+        let mut random = Random::new(1);
+        assert_eq!(random.bits(), 0x910a_2dec_8902_5cc1);
+        assert_eq!(random.bits(), 0xbeeb_8da1_658e_ec67);
     }
 }
