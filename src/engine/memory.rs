@@ -48,6 +48,12 @@ impl Engine {
         self.memory.info(region)
     }
 
+    /// Registers allocated memory once more, for one peer: see `MemoryTable::share`.
+    pub fn share_memory(&self, region: u64, options: &MemoryOptions) -> Result<u64> {
+        let id = self.memory.share(region, options)?;
+        self.publish_or_undo(&[id]).map(|()| id)
+    }
+
     /// Engines of Mooncake know of memory when its registration returns, or there is none.
     fn publish_or_undo(&self, made: &[u64]) -> Result<()> {
         self.publish_memory().inspect_err(|_| {

@@ -72,7 +72,9 @@ pub struct Region {
     pub mem: Mem,
     pub permissions: u32,
     pub location: String,
-    pub allocation: Option<Allocation>,
+    pub allocation: Option<Arc<Allocation>>,
+    /// Another name of memory that a registration before it allocated.
+    is_share: bool,
     /// Batches of this engine that use the range; CLOSED while somebody waits for that to become zero.
     holds: AtomicU32,
     /// Threads that touch the range for a peer at this moment; CLOSED once peers are fenced off.
@@ -230,13 +232,30 @@ impl MemoryTable {
         results
     }
 
+    /// Registers allocated memory once more, under a key of its own: whoever was given only that one loses its way when it
+    /// is unregistered, and nobody else does. The memory goes with its last key.
+    pub fn share(&self, id: u64, options: &MemoryOptions) -> Result<u64> {
+        let mut table = self.table.write();
+        let region = table.slab.get(id)?.region.clone();
+        let Some(allocation) = region.allocation.clone() else {
+            bail!(InvalidArgument, "only memory that the library allocated can be shared again");
+        };
+        let mem = region.mem;
+        let id =
+            self.register_one(&mut table, mem.address(), mem.len(), options, Some((allocation, true)))?;
+        table.rebuild();
+        self.version.fetch_add(1, Ordering::AcqRel);
+        Ok(id)
+    }
+
+    /// `allocation`: what backs the range, and whether this is another name for it.
     fn register_one(
         &self,
         table: &mut Table,
         address: usize,
         length: usize,
         options: &MemoryOptions,
-        allocation: Option<Allocation>,
+        allocation: Option<(Arc<Allocation>, bool)>,
     ) -> Result<u64> {
         check_range(address, length)?;
         if options.location.len() > 31 || options.location.bytes().any(|byte| byte < b' ') {
@@ -253,6 +272,8 @@ impl MemoryTable {
             table.slab.get_mut(id)?.references += 1;
             return Ok(id);
         }
+        let (allocation, is_share) =
+            allocation.map_or((None, false), |(one, is_share)| (Some(one), is_share));
         let region = Arc::new(Region {
             key: self.next_key.fetch_add(1, Ordering::Relaxed),
             // SAFETY: the application vouches for its memory by registering it, until it unregisters it.
@@ -260,11 +281,14 @@ impl MemoryTable {
             permissions: options.permissions,
             location: options.location.clone(),
             allocation,
+            is_share,
             holds: AtomicU32::new(0),
             gate: AtomicU32::new(0),
         });
         let id = table.slab.insert(Registration { region: region.clone(), references: 1 })?;
-        table.identical.entry(identity).or_insert(id);
+        if !is_share {
+            table.identical.entry(identity).or_insert(id);
+        }
         table.sorted.push(region);
         table.bytes += length as u64;
         Ok(id)
@@ -285,7 +309,7 @@ impl MemoryTable {
             let mut table = self.table.write();
             let registration = table.slab.get_mut(id)?;
             let region = registration.region.clone();
-            match (region.allocation.is_some(), free) {
+            match (region.allocation.is_some() && !region.is_share, free) {
                 (true, false) => {
                     bail!(InvalidState, "the library allocated this region: use mc_memory_free()")
                 }
@@ -328,8 +352,10 @@ impl MemoryTable {
         let identity = region.identity();
         table.bytes += region.mem.len() as u64;
         table.sorted.push(region.clone());
+        if !region.is_share {
+            table.identical.entry(identity).or_insert(id);
+        }
         table.slab.restore(id, Registration { region, references: 1 });
-        table.identical.entry(identity).or_insert(id);
         table.rebuild();
         self.version.fetch_add(1, Ordering::AcqRel);
     }
@@ -342,7 +368,8 @@ impl MemoryTable {
         let allocation = allocate(length, options)?;
         let mem = allocation.mapping.mem();
         let mut table = self.table.write();
-        let id = self.register_one(&mut table, mem.address(), mem.len(), options, Some(allocation))?;
+        let allocation = Some((Arc::new(allocation), false));
+        let id = self.register_one(&mut table, mem.address(), mem.len(), options, allocation)?;
         table.rebuild();
         self.version.fetch_add(1, Ordering::AcqRel);
         Ok((mem.address(), id))
@@ -593,6 +620,24 @@ mod tests {
         table.unregister(first, true).expect("unregister");
         table.register(0x1000, 100, &options).expect("register again");
         assert!(table.find_keyed(0x1000, 10, REMOTE_READ, key).is_err());
+    }
+
+    #[test]
+    fn shared_memory_has_a_key_for_each_who_was_given_one() {
+        let table = table();
+        let options = MemoryOptions { permissions: 0, ..Default::default() };
+        let (address, own) = table.allocate(4096, &options).expect("memory");
+        let shares = [(); 2].map(|()| table.share(own, &MemoryOptions::default()).expect("a share"));
+        let keys = shares.map(|id| table.get(id).expect("live").key);
+        let find = |key| table.find_keyed(address, 4096, REMOTE_WRITE, key);
+        assert!(find(keys[0]).is_ok_and(|region| region.allocation.is_some()));
+        table.unregister(shares[0], true).expect("not ours to free");
+        assert!(find(keys[0]).is_err() && find(keys[1]).is_ok());
+        assert!(table.free(shares[1], true).is_err(), "not the one that was allocated");
+        table.free(own, true).expect("freed");
+        assert!(find(keys[1]).is_ok(), "the memory stays until its last share goes");
+        let plain = table.register(0x1000, 100, &options).expect("register");
+        assert!(table.share(plain, &options).is_err());
     }
 
     proptest! {

@@ -11,6 +11,7 @@
 //! What is here does no I/O, reads no clock and has no threads: every call brings the time, and what is to be sent
 //! comes back as a list. `sim/` plays whole clusters with it. docs/store-protocol.md has the rules.
 
+pub mod footer;
 pub mod message;
 pub mod object;
 pub mod refusal;

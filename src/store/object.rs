@@ -96,6 +96,7 @@ pub struct Extent {
     pub segment: SegmentId,
     /// Bytes from the segment's start.
     pub offset: u64,
+    /// Bytes of memory: of the stripe and its footer.
     pub length: u64,
     pub generation: Generation,
 }
@@ -173,6 +174,7 @@ pub fn stripe_length(size: u64, stripes: usize, index: usize) -> u64 {
 pub struct Entry {
     pub segment: SegmentId,
     pub offset: u64,
+    /// Bytes of memory: of the stripe and its footer.
     pub length: u64,
     pub generation: Generation,
     pub tenant: Arc<str>,
@@ -190,8 +192,6 @@ pub struct Entry {
     pub soft_pin_ms: u32,
     /// Empty is none.
     pub group: Arc<str>,
-    /// CRC32C of each block of the object's bytes here; empty until it is committed.
-    pub checksums: Box<[u32]>,
     pub state: EntryState,
 }
 

@@ -9,6 +9,8 @@ pub struct Config {
     pub shards: usize,
     /// Secret of the hashes: who does not know it cannot choose keys that collide.
     pub hash_seed: u64,
+    /// Objects begin at multiples of this many bytes.
+    pub alignment: u64,
     /// How long a reader may read after it asked. The same for all masters of a cluster.
     pub lease_ms: u64,
     /// How long a master that nobody answers goes on serving. The same for all masters of a cluster.
@@ -40,6 +42,7 @@ impl Default for Config {
         Config {
             shards: 16,
             hash_seed: 0,
+            alignment: 64,
             lease_ms: 5_000,
             term_ms: 2_000,
             put_deadline_ms: 60_000,

@@ -254,7 +254,6 @@ impl State {
             hard_pin: false,
             soft_pin_ms: 0,
             group: "".into(),
-            checksums: Box::default(),
             state: EntryState::Quarantined,
         }
     }

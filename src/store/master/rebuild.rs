@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::store::footer::stored_length;
 use crate::store::message::Cursor;
 use crate::store::object::{Entry, EntryState, MAX_REPLICAS, Name, NodeId, Version, stripe_length};
 
@@ -127,7 +128,7 @@ impl State {
             && (1..=MAX_REPLICAS).contains(&usize::from(entry.replicas))
             && (1..=i64::MAX as u64 / MAX_REPLICAS as u64).contains(&entry.size)
             && entry.length
-                == stripe_length(entry.size, usize::from(entry.stripes), usize::from(entry.stripe));
+                == stored_length(stripe_length(entry.size, entry.stripes.into(), entry.stripe.into()));
         if entry.state != EntryState::Committed || !is_sound {
             return false;
         }

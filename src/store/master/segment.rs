@@ -6,14 +6,12 @@ use std::sync::Arc;
 
 use crate::store::allocator::offset::OffsetAllocator;
 use crate::store::allocator::placement::{Candidate, Taken, Wish, place};
+use crate::store::footer::stored_length;
 use crate::store::message::Offer;
 use crate::store::object::{Extent, Generation, NodeId, ReplicateConfig, SegmentId, stripe_length};
 use crate::store::slab::Slab;
 
 use super::shard::Place;
-
-/// Objects begin at such multiples.
-const ALIGNMENT: u64 = 64;
 
 #[derive(Debug)]
 pub struct Segment {
@@ -40,14 +38,20 @@ pub struct SegmentInfo {
     pub is_draining: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
+    /// Objects begin at such multiples.
+    alignment: u64,
     slots: Slab<Option<Box<Segment>>>,
     by_id: BTreeMap<(NodeId, SegmentId), u32>,
     domains: BTreeMap<Arc<str>, u32>,
 }
 
 impl Pool {
+    pub fn new(alignment: u64) -> Pool {
+        Pool { alignment, slots: Slab::default(), by_id: BTreeMap::new(), domains: BTreeMap::new() }
+    }
+
     pub fn get(&self, slot: u32) -> Option<&Segment> {
         self.slots.get(slot).as_deref()
     }
@@ -132,10 +136,11 @@ impl Pool {
         let (replicas, stripes) = (usize::from(config.count), config.stripes(size));
         let enough = if config.strict_domains { replicas } else { replicas.min(candidates.len()).max(1) };
         let wish = Wish { replicas, stripes, strict: config.strict_domains };
+        let alignment = self.alignment;
         let pool = RefCell::new(self);
         let take = |slot: u32, stripe: usize| {
-            let length = stripe_length(size, stripes, stripe);
-            pool.borrow_mut().get_mut(slot)?.allocator.allocate(length, ALIGNMENT)
+            let length = stored_length(stripe_length(size, stripes, stripe));
+            pool.borrow_mut().get_mut(slot)?.allocator.allocate(length, alignment)
         };
         let give_back = |taken: Taken| pool.borrow_mut().free(taken.segment, taken.block);
         let placed = place(&mut candidates, wish, take, give_back);
@@ -154,7 +159,7 @@ impl Pool {
             node: segment.node,
             segment: segment.id,
             offset: segment.allocator.offset(place.block),
-            length: stripe_length(size, stripes, stripe),
+            length: stored_length(stripe_length(size, stripes, stripe)),
             generation: place.generation(),
         })
     }

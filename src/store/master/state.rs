@@ -83,7 +83,7 @@ impl State {
             shards: (0..config.shards.max(1))
                 .map(|_| Shard::new(hash, Evictor::new(config.policy, 0)))
                 .collect(),
-            pool: Pool::default(),
+            pool: Pool::new(config.alignment),
             tenants: Tenants::default(),
             groups: Groups::default(),
             changes: BTreeMap::new(),

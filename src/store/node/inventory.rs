@@ -142,7 +142,7 @@ impl Inventory {
         if segment.overlaps(entry.offset, entry.length) {
             return Err(Refusal::new(Code::Busy, "the range overlaps memory that is held"));
         }
-        let entry = Entry { state: EntryState::Writing { writer }, checksums: Box::default(), ..entry };
+        let entry = Entry { state: EntryState::Writing { writer }, ..entry };
         let held = Held { soft_until: 0, writer: Some(writer), readers_until: 0, entry };
         segment.entries.insert(held.entry.offset, held);
         Ok(())
@@ -181,21 +181,13 @@ impl Inventory {
 
     /// Makes the bytes an object's: the writer says that it wrote them all, and will write no more. A second time is
     /// as good as once.
-    pub fn commit(
-        &mut self,
-        now: u64,
-        node: NodeId,
-        spot: Spot,
-        writer: ClientId,
-        checksums: Box<[u32]>,
-    ) -> Result<()> {
+    pub fn commit(&mut self, now: u64, node: NodeId, spot: Spot, writer: ClientId) -> Result<()> {
         self.check_grant(node, spot.generation)?;
         let held = self.find_mut(spot).ok_or(CANCELED)?;
         match held.entry.state {
             EntryState::Committed => Ok(()),
             EntryState::Writing { writer: owner } if owner == writer => {
                 held.entry.state = EntryState::Committed;
-                held.entry.checksums = checksums;
                 held.writer = None;
                 held.soft_until = now.saturating_add(held.entry.soft_pin_ms.into());
                 Ok(())

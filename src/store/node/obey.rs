@@ -134,12 +134,9 @@ impl Inventory {
         }
     }
 
-    /// Ends a fetch: the bytes are there with these checksums, or will not come.
-    pub fn fetched(&mut self, now: u64, spot: Spot, checksums: Option<Box<[u32]>>) -> Vec<Reaction> {
-        let result = match checksums {
-            Some(checksums) => self.commit(now, self.node, spot, ITSELF, checksums),
-            None => Err(CANCELED),
-        };
+    /// Ends a fetch: the bytes are there, or will not come.
+    pub fn fetched(&mut self, now: u64, spot: Spot, arrived: bool) -> Vec<Reaction> {
+        let result = if arrived { self.commit(now, self.node, spot, ITSELF) } else { Err(CANCELED) };
         if result.is_err() {
             // Whatever became of it, this node has stopped writing into it.
             if let Some(held) = self.find_mut(spot).filter(|held| held.writer == Some(ITSELF)) {
@@ -190,7 +187,6 @@ fn never_written(spot: Spot, length: u64) -> Held {
         hard_pin: false,
         soft_pin_ms: 0,
         group: "".into(),
-        checksums: Box::default(),
         state: EntryState::Quarantined,
     };
     Held { entry, soft_until: 0, writer: None, readers_until: 0 }

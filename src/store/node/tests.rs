@@ -40,7 +40,6 @@ fn entry(generation: Generation, offset: u64, length: u64) -> Entry {
         hard_pin: false,
         soft_pin_ms: 0,
         group: "".into(),
-        checksums: Box::default(),
         state: EntryState::Writing { writer: WRITER },
     }
 }
@@ -76,7 +75,7 @@ fn released(reactions: &[Reaction]) -> Vec<Spot> {
 
 fn committed(inventory: &mut Inventory, generation: Generation, offset: u64) {
     inventory.prepare(NODE, entry(generation, offset, 100), WRITER).expect("prepared");
-    inventory.commit(0, NODE, spot(generation, offset), WRITER, [1].into()).expect("committed");
+    inventory.commit(0, NODE, spot(generation, offset), WRITER).expect("committed");
 }
 
 #[test]
@@ -94,10 +93,10 @@ fn a_range_is_opened_once_and_written_by_its_writer_only() {
     assert!(inventory.may_write(NODE, spot(g, 0), WRITER, 10, 91).is_err(), "beyond the range");
     assert!(inventory.may_write(NODE, spot(g, 0), ClientId(41), 10, 90).is_err());
     assert!(inventory.may_write(NODE, spot(g, 0), WRITER, u64::MAX, 2).is_err());
-    inventory.commit(0, NODE, spot(g, 0), WRITER, [7].into()).expect("written");
-    inventory.commit(0, NODE, spot(g, 0), WRITER, [8].into()).expect("the same again");
+    inventory.commit(0, NODE, spot(g, 0), WRITER).expect("written");
+    inventory.commit(0, NODE, spot(g, 0), WRITER).expect("the same again");
     assert!(inventory.may_write(NODE, spot(g, 0), WRITER, 10, 90).is_err(), "it is committed");
-    assert_eq!(inventory.entries().map(|one| one.checksums[0]).collect::<Vec<_>>(), [7]);
+    assert_eq!(inventory.entries().map(|one| one.state).collect::<Vec<_>>(), [EntryState::Committed]);
 }
 
 #[test]
@@ -115,10 +114,7 @@ fn a_later_master_ends_what_an_earlier_one_granted() {
     let g = generation(1, 1);
     inventory.prepare(NODE, entry(g, 0, 100), WRITER).expect("free");
     obey(&mut inventory, 0, 2, Command::Claim { ask: 0, after: None });
-    assert_eq!(
-        inventory.commit(0, NODE, spot(g, 0), WRITER, [].into()).expect_err("late").code,
-        Code::Canceled
-    );
+    assert_eq!(inventory.commit(0, NODE, spot(g, 0), WRITER).expect_err("late").code, Code::Canceled);
     assert!(inventory.may_write(NODE, spot(g, 0), WRITER, 0, 1).is_err());
     assert!(inventory.prepare(NODE, entry(generation(1, 2), 200, 100), WRITER).is_err());
     assert!(inventory.prepare(NODE, entry(generation(3, 1), 200, 100), WRITER).is_err(), "not promised");
@@ -258,7 +254,7 @@ fn a_fetch_is_prepared_once_and_ends_with_a_word() {
     let fetch = || Command::Fetch { entry: Box::new(entry(g, 0, 100)), from: Vec::new() };
     assert!(matches!(obey(&mut inventory, 0, 1, fetch())[..], [Reaction::Fetch { .. }]));
     assert!(obey(&mut inventory, 0, 1, fetch()).is_empty(), "it is under way");
-    let ended = inventory.fetched(0, spot(g, 0), Some([3].into()));
+    let ended = inventory.fetched(0, spot(g, 0), true);
     assert!(matches!(ended[..], [Reaction::Send(Report::Fetched { done: true, .. })]));
     assert!(matches!(
         obey(&mut inventory, 0, 1, fetch())[..],
@@ -269,7 +265,7 @@ fn a_fetch_is_prepared_once_and_ends_with_a_word() {
     obey(&mut inventory, 0, 1, Command::Fetch { entry: Box::new(entry(h, 200, 100)), from: Vec::new() });
     obey(&mut inventory, 0, 1, drop_of(h, 200, 0));
     floor_above(&mut inventory, 0, 1);
-    let ended = inventory.fetched(0, spot(h, 200), Some([3].into()));
+    let ended = inventory.fetched(0, spot(h, 200), true);
     assert!(matches!(ended[0], Reaction::Send(Report::Fetched { done: false, .. })));
     assert_eq!(released(&ended), [spot(h, 200)]);
 }

@@ -13,12 +13,15 @@ use super::world::{Context, Event};
 
 /// What is written and read at once; all sizes are multiples.
 pub const CELL: u64 = 16 << 10;
+/// Room for checksums, so that an object fills whole cells.
+const FOOTERS: u64 = 64;
 const TICK_MS: u64 = 30;
 const QUOTA: u64 = 40 * CELL;
 
 pub fn config(first_start: bool) -> Config {
     Config {
         shards: 2,
+        alignment: CELL,
         lease_ms: 1000,
         term_ms: 500,
         put_deadline_ms: 2000,
@@ -169,7 +172,8 @@ impl SimMaster {
             Ask::PutStart { key, cells, upsert } => {
                 let config = replicate(key);
                 with_name(key, |name| {
-                    let request = PutStart { name, client, size: cells * CELL, config: &config, upsert };
+                    let request =
+                        PutStart { name, client, size: cells * CELL - FOOTERS, config: &config, upsert };
                     let grant = self.state.put_start(now, request)?;
                     let extents: Vec<Extent> = grant
                         .entries

@@ -13,7 +13,7 @@ use super::message::{Address, Body, Place, Touch, Touched};
 use super::truth::{Held, PINNED_KEYS, Writing};
 use super::world::{Context, Event};
 
-const CELLS: u64 = 72;
+const CELLS: u64 = 80;
 const SEGMENT: SegmentId = SegmentId(1);
 const TICK_MS: u64 = 40;
 /// The writer of fetches.
@@ -220,7 +220,7 @@ impl SimNode {
                     .inventory
                     .entries()
                     .any(|entry| entry.generation == spot.generation && entry.state == EntryState::Committed);
-                match self.inventory.commit(now, node, spot, writer, Box::default()) {
+                match self.inventory.commit(now, node, spot, writer) {
                     Ok(()) => {
                         context.counters.double_commits += u64::from(was);
                         context.truth.closed(node, spot);
@@ -262,7 +262,7 @@ impl SimNode {
     fn fetch(&mut self, context: &mut Context, entry: Entry, from: &[Extent]) {
         let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
         let Some(source) = from.first().copied() else {
-            let reactions = self.inventory.fetched(self.now(context), spot, None);
+            let reactions = self.inventory.fetched(self.now(context), spot, false);
             return self.react(context, reactions, None);
         };
         self.fetches.push(Fetch { entry, source, at: 0, started: context.now, call: 0 });
@@ -305,7 +305,7 @@ impl SimNode {
         let Fetch { entry, .. } = self.fetches.remove(index);
         self.changed = true;
         let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
-        let reactions = self.inventory.fetched(self.now(context), spot, done.then(Box::default));
+        let reactions = self.inventory.fetched(self.now(context), spot, done);
         self.react(context, reactions, None);
     }
 }

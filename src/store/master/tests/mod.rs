@@ -11,7 +11,8 @@ use crate::store::object::*;
 use crate::store::refusal::{Refusal, Result};
 
 const CLIENT: ClientId = ClientId(1 << 40);
-const KIB: u64 = 1024;
+/// Nearly: what stands behind objects needs room, too.
+const KIB: u64 = 1000;
 
 struct Cluster {
     now: u64,
@@ -41,7 +42,7 @@ fn state(found: bool, now: u64) -> State {
 fn node(id: u64, kib: u64) -> Inventory {
     let mut node =
         Inventory::new(NodeId(id), &format!("n{id}"), &format!("host{}", id / 2), config(true).horizon_ms());
-    node.mount(Offer { segment: SegmentId(1), name: format!("s{id}").as_str().into(), length: kib * KIB });
+    node.mount(Offer { segment: SegmentId(1), name: format!("s{id}").as_str().into(), length: kib * 1024 });
     node
 }
 
@@ -121,7 +122,7 @@ impl Cluster {
                     let holds =
                         |node: &&mut Inventory| node.entries().any(|one| one.generation == spot.generation);
                     let node = self.nodes.iter_mut().find(holds).expect("who was asked");
-                    let more = node.fetched(self.now, spot, Some(Box::default()));
+                    let more = node.fetched(self.now, spot, true);
                     self.react(more);
                 }
                 Reaction::Fence { .. } | Reaction::Discarded => {}
@@ -146,7 +147,7 @@ impl Cluster {
                 offset: entry.offset,
                 generation: entry.generation,
             };
-            node.commit(self.now, *id, spot, CLIENT, Box::default()).expect("prepared");
+            node.commit(self.now, *id, spot, CLIENT).expect("prepared");
         }
     }
 

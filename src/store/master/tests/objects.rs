@@ -146,7 +146,7 @@ fn replicas_lie_in_distinct_domains_or_not_at_all() {
         cluster.get("k").expect("there").replicas.iter().map(|one| one.stripes[0].node.0 / 2).collect();
     assert_ne!(nodes[0], nodes[1]);
     assert_eq!(code(cluster.put_as("l", 100, &config(3), false)), Code::NoSpace);
-    assert_eq!(code(cluster.put("huge", 65 * KIB)), Code::NoSpace, "larger than any segment");
+    assert_eq!(code(cluster.put("huge", 66 * KIB)), Code::NoSpace, "larger than any segment");
 }
 
 #[test]
