@@ -24,3 +24,5 @@ pub mod master;
 pub mod node;
 
 pub mod sim;
+
+pub mod wire;
