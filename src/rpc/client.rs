@@ -244,7 +244,7 @@ impl Line {
         let socket = match &client.address {
             Address::Tcp(address) => net::connect_start(address).map_err(unreachable)?,
             // What is done with it later is the same for every stream socket.
-            Address::Unix(path) => TcpStream::from(unix::connect_stream(path).map_err(unreachable)?),
+            Address::Local(name) => TcpStream::from(unix::connect_stream(name).map_err(unreachable)?),
         };
         let line = Arc::new(Line {
             terms: client.terms.clone(),

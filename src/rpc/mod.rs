@@ -22,15 +22,14 @@ pub use client::{Client, Reply};
 pub use server::{Answer, Caller, Server, Service};
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Tcp(SocketAddr),
-    /// A socket file, for processes of this host.
-    Unix(PathBuf),
+    /// A name that processes in the same network namespace find, and no other. It leaves no file behind.
+    Local(String),
 }
 
 impl Address {
@@ -44,7 +43,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Local(name) => write!(f, "local:{name}"),
         }
     }
 }

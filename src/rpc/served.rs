@@ -69,7 +69,7 @@ pub struct Served {
 
 impl Served {
     pub fn new(server: &Server, caller: Caller, socket: TcpStream) -> Result<Arc<Served>> {
-        // Not for a socket file, which has no such options and needs none.
+        // Not for a local socket, which has no such options and needs none.
         if socket.set_nodelay(true).is_ok() {
             net::keep_alive(&socket).map_err(|error| fail!(Io, "{error}"))?;
         }

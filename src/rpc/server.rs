@@ -3,8 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -12,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::served::Served;
 use super::{Address, Terms};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::listener::{Accept, Bound, Listener};
 use crate::sys::reactor::Reactor;
@@ -96,10 +94,7 @@ impl Server {
                 let bound = listener.local_addr().map_err(io)?;
                 (Bound::Tcp(listener), Address::Tcp(bound))
             }
-            Address::Unix(path) => {
-                remove_stale(path)?;
-                (Bound::Unix(UnixListener::bind(path).map_err(io)?), address.clone())
-            }
+            Address::Local(name) => (Bound::Unix(unix::listen_stream(name).map_err(io)?), address.clone()),
         };
         let server = Arc::new_cyclic(|me: &Weak<Server>| Server {
             listener: Listener::new(reactor, "connections of callers", listener, me.clone()),
@@ -141,10 +136,6 @@ impl Server {
     pub fn close(&self) {
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
-        }
-        // While we listen nobody else takes the name: what is removed is ours.
-        if let Address::Unix(path) = &self.bound {
-            let _ = std::fs::remove_file(path);
         }
         self.listener.close();
         let connections: Vec<Arc<Served>> = self.connections.lock().all.drain().map(|(_, one)| one).collect();
@@ -195,21 +186,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Takes away a socket file that nobody listens on any more.
-fn remove_stale(path: &Path) -> Result<()> {
-    use std::io::ErrorKind::{ConnectionRefused, WouldBlock};
-    let somebody = || fail!(AlreadyExists, "somebody listens on {} already", path.display());
-    match unix::connect_stream(path) {
-        Ok(_) => Err(somebody()),
-        // So many wait for it that we could not.
-        Err(error) if error.kind() == WouldBlock => Err(somebody()),
-        Err(error) if error.kind() == ConnectionRefused => std::fs::remove_file(path)
-            .map_err(|error| Error::new(Code::Io, format!("removing {}: {error}", path.display()))),
-        // Bound to say what is wrong with the path, if anything is.
-        Err(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,5 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -97,34 +96,15 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> Code {
     result.expect_err("an error").code
 }
 
-/// A folder for one socket file.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/tmp/mooncake-rpc-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder");
-        Folder(path)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("socket")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A name that nobody else has.
+fn local() -> Address {
+    Address::Local(format!("mooncake-test-{:032x}", u128::from_le_bytes(crate::sys::random::bytes())))
 }
 
 #[test]
-fn calls_are_answered_over_tcp_and_over_a_socket_file_with_and_without_a_key() {
+fn calls_are_answered_over_tcp_and_over_a_local_name_with_and_without_a_key() {
     for psk in ["", "0123456789abcdef"] {
-        let folder = Folder::new();
-        for address in [any_port(), Address::Unix(folder.socket())] {
+        for address in [any_port(), local()] {
             let world = world_at(&address, psk);
             let client = world.client(psk);
             for size in [0, 1, 5000, 3 << 20] {
@@ -206,14 +186,13 @@ fn nobody_there_is_unreachable_and_says_where() {
     let error = client.call_wait(ECHO, b"", soon()).expect_err("nobody listens");
     assert_eq!(error.code, Code::Unreachable);
     assert!(error.message().contains(&place), "{}", error.message());
-    let nowhere = Client::new(&world.reactor, 0, Address::Unix("/nonexistent/socket".into()), terms(""));
+    let nowhere = Client::new(&world.reactor, 0, local(), terms(""));
     assert_eq!(code(nowhere.call_wait(ECHO, b"", soon())), Code::Unreachable);
 }
 
 #[test]
 fn a_server_that_goes_ends_the_calls_and_its_successor_is_found_by_the_next() {
-    let folder = Folder::new();
-    let address = Address::Unix(folder.socket());
+    let address = local();
     let world = world_at(&address, "");
     let client = world.client("");
     let (to, from) = mpsc::channel();
@@ -227,15 +206,13 @@ fn a_server_that_goes_ends_the_calls_and_its_successor_is_found_by_the_next() {
 }
 
 #[test]
-fn a_socket_file_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
-    let folder = Folder::new();
-    let path = folder.socket();
-    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket file"));
-    let address = Address::Unix(path);
+fn a_local_name_has_one_server() {
+    let address = local();
     let world = world_at(&address, "");
-    let again = Server::start(&world.reactor, &address, terms(""), world.echo.clone());
-    assert_eq!(again.err().map(|error| error.code), Some(Code::AlreadyExists));
+    assert!(Server::start(&world.reactor, &address, terms(""), world.echo.clone()).is_err());
     assert_eq!(world.client("").call_wait(ECHO, b"x", soon()).expect("the first one"), b"x");
+    let long = Address::Local("x".repeat(200));
+    assert!(Server::start(&world.reactor, &long, terms(""), world.echo.clone()).is_err());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use super::process::Process;
 
@@ -23,25 +23,20 @@ fn own(raw: libc::c_int) -> io::Result<OwnedFd> {
     check(raw).map(|raw| unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// An address whose bytes begin `skip` bytes into its field.
-fn address(bytes: &[u8], skip: usize) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
+/// An address in the abstract namespace, which belongs to the network namespace and leaves no file behind.
+fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
     // SAFETY: zeros are a valid address.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    if bytes.is_empty() || bytes.len() >= address.sun_path.len() {
+    if name.is_empty() || name.len() >= address.sun_path.len() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    for (to, from) in address.sun_path[skip..].iter_mut().zip(bytes) {
+    for (to, from) in address.sun_path[1..].iter_mut().zip(name) {
         *to = *from as libc::c_char;
     }
-    // With the NUL before a name, or after a path.
-    let length = size_of::<libc::sa_family_t>() + 1 + bytes.len();
+    // With the NUL before the name.
+    let length = size_of::<libc::sa_family_t>() + 1 + name.len();
     Ok((address, length as libc::socklen_t))
-}
-
-/// An address in the abstract namespace, which belongs to the network namespace and leaves no file behind.
-fn abstract_address(name: &[u8]) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
-    address(name, 1)
 }
 
 fn socket(kind: libc::c_int) -> io::Result<OwnedFd> {
@@ -49,14 +44,18 @@ fn socket(kind: libc::c_int) -> io::Result<OwnedFd> {
     own(unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
 }
 
-/// Connects to whoever listens on a socket file, for a stream of bytes: decided at once. `WouldBlock` says that too many
-/// wait there already.
-pub fn connect_stream(path: &Path) -> io::Result<OwnedFd> {
-    let (address, length) = address(path.as_os_str().as_bytes(), 0)?;
+/// Connects to whoever `listen_stream`s under this name: decided at once. `WouldBlock` says that too many wait there already.
+pub fn connect_stream(name: &str) -> io::Result<OwnedFd> {
+    let (address, length) = abstract_address(name.as_bytes())?;
     let socket = socket(libc::SOCK_STREAM)?;
     // SAFETY: the address is readable for its length.
     check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
     Ok(socket)
+}
+
+/// Listens under an abstract name for streams of bytes.
+pub fn listen_stream(name: &str) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }
 
 /// Listens under an abstract name. Nothing here ever blocks.

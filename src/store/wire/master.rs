@@ -59,11 +59,9 @@ pub struct Welcome {
     pub epoch: u64,
     #[prost(bool, tag = "3")]
     pub is_serving: bool,
-    /// A socket file where processes of the host with this id find it too.
-    #[prost(string, tag = "4")]
-    pub host: String,
+    /// A local name, under which processes of its host find it, too: no other process can have it.
     #[prost(string, tag = "5")]
-    pub socket: String,
+    pub local: String,
     #[prost(uint64, tag = "6")]
     pub lease_ms: u64,
     #[prost(uint64, tag = "7")]
@@ -462,11 +460,9 @@ pub struct Contact {
     /// Where its calls go, as `ip:port`.
     #[prost(string, tag = "2")]
     pub address: String,
-    /// A socket file where processes of the host with this id find it too.
-    #[prost(string, tag = "3")]
-    pub host: String,
+    /// A local name, under which processes of its host find it, too.
     #[prost(string, tag = "4")]
-    pub socket: String,
+    pub local: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
