@@ -1,4 +1,4 @@
-//! What the conductor's index takes: memory per block, allocations per match; and, when asked for, time.
+//! What the conductor's index and scheduler take: memory per block, allocations; and, when asked for, time.
 //!
 //! `cargo test --release --test conductor -- --ignored --nocapture` prints the times at 10 million blocks.
 
@@ -9,7 +9,11 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use mooncake::conductor::cost::{Cost, Machine, Model};
 use mooncake::conductor::index::{Event, Holder, HolderId, Limits, Matches, PrefixIndex, Tier};
+use mooncake::conductor::schedule::{
+    InstanceId, Options, Policy, Prefix, Request, RequestId, Role, Scheduler,
+};
 
 /// Counts what each thread asks for and holds.
 struct Counting;
@@ -159,6 +163,78 @@ fn a_match_allocates_nothing_once_its_answer_has_room() {
     index.find(&keys, 1, &mut matches);
     assert_eq!(CALLS.get() - before, 0);
     assert_eq!((matches.longest(Tier::Device), matches.holders().len()), (1024, 256));
+}
+
+/// A scheduler of as many instances as the index has, and a prefix for each of them.
+struct Router {
+    scheduler: Scheduler,
+    found: Vec<Prefix>,
+    under_way: VecDeque<RequestId>,
+    step: u64,
+}
+
+impl Router {
+    fn new(policy: Policy) -> Router {
+        let mut scheduler = Scheduler::new(Options { policy, ..Options::default() }).expect("they are fine");
+        let cost = Cost::of(&Model::LLAMA3_70B, &Machine::A800);
+        let add = |_| scheduler.add(Role::Both, cost, 0.0).expect("room");
+        let ids: Vec<InstanceId> = (0..INSTANCES).map(add).collect();
+        let nothing = |instance| Prefix { instance, blocks: [0; 4], promised: 0 };
+        let found = ids.into_iter().map(nothing).collect();
+        Router { scheduler, found, under_way: VecDeque::new(), step: 0 }
+    }
+
+    /// So many that each instance had one, and as many ended as came.
+    fn warm_up(&mut self) {
+        for _ in 0..2000 {
+            self.next();
+        }
+    }
+
+    /// One request with a prefix here and there, a thousand of them under way. How long the decision took.
+    fn next(&mut self) -> Duration {
+        self.step += 1;
+        for _ in 0..4 {
+            let (chosen, length) =
+                (random(self.step) as usize % self.found.len(), random(!self.step) as u32 % 200);
+            self.found[chosen].blocks = [length / 2, length, length, length];
+        }
+        let request = Request { tokens: 1 + random(self.step ^ 0x77) % 100_000, ..Request::default() };
+        let now = self.step as f64 / 100.0;
+        let start = Instant::now();
+        let decision = self.scheduler.decide(&request, &self.found, now).expect("there is room");
+        let taken = start.elapsed();
+        self.under_way.push_back(decision.request);
+        if self.under_way.len() > 1000 {
+            let ended = self.under_way.pop_front().expect("it is not empty");
+            self.scheduler.started(ended, now).expect("it waits");
+            self.scheduler.first_token(ended, now).expect("it has begun");
+            self.scheduler.finished(ended, now).expect("it had its first token");
+        }
+        taken
+    }
+}
+
+#[test]
+fn a_decision_allocates_nothing_once_requests_came_and_went() {
+    for policy in Policy::ALL {
+        let mut router = Router::new(policy);
+        router.warm_up();
+        let before = CALLS.get();
+        router.warm_up();
+        assert_eq!(CALLS.get() - before, 0, "{}", policy.name);
+    }
+}
+
+#[test]
+#[ignore = "prints times"]
+fn times_of_decisions_among_256_instances() {
+    for policy in Policy::ALL {
+        let mut router = Router::new(policy);
+        router.warm_up();
+        let times = (0..100_000).map(|_| router.next()).collect();
+        println!("{:<8} {}", policy.name, percentiles(times));
+    }
 }
 
 /// What engines do all the time: store a run of blocks somewhere, and remove one that was stored long ago. In a tier

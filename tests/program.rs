@@ -194,3 +194,37 @@ fn a_cache_is_simulated_on_a_trace_that_was_generated() {
         assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
     }
 }
+
+#[test]
+fn policies_are_simulated_on_a_trace_that_was_generated() {
+    let path = std::env::temp_dir().join(format!("mooncake-schedule-{}.jsonl", std::process::id()));
+    let trace = path.to_str().expect("UTF-8");
+    mooncake(&format!("trace generate --requests 300 --out {trace}"));
+    let arguments = format!("simulate schedule --trace {trace} --model reference --instances 4 --mfu 0.5");
+    let table = mooncake(&format!("{arguments} --policy lb,global"));
+    let again = mooncake(&format!("{arguments} --policy lb,global"));
+    let found = rows(&mooncake(&format!("{arguments} --json")));
+    let slow = rows(&mooncake(&format!("{arguments} --policy global --link-gbytes 0.1 --json")));
+    std::fs::remove_file(&path).expect("it was written");
+
+    assert_eq!(table.stdout, again.stdout);
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(table.contains("mean TTFT") && table.lines().count() == 6, "{table}");
+    let names: Vec<&str> = found.iter().filter_map(|row| row["policy"].as_str()).collect();
+    assert_eq!(names, ["random", "lb", "local", "global", "maxhit"]);
+    for row in &found {
+        assert_eq!((&row["requests"], &row["instances"]), (&300.into(), &4.into()));
+    }
+    let moved = |row: &serde_json::Value| row["moved_share"].as_f64().expect("a number");
+    assert!(moved(&found[3]) > 0.01 && moved(&slow[0]) < moved(&found[3]) / 2.0, "a slow link moves less");
+    for (arguments, why) in [
+        ("simulate schedule --trace /nowhere", "cannot open /nowhere"),
+        ("simulate schedule --trace /nowhere --policy best", "maxhit"),
+        ("simulate schedule --trace /nowhere --mfu 0", "--mfu is 0"),
+        ("simulate schedule --trace /nowhere --instances 0", "--instances"),
+    ] {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}

@@ -5,9 +5,16 @@
 //!                           |
 //!   events of engines       v
 //!   and the store ------> index/     which instance holds the longest prefix, and in which tier
+//!                           |
+//!   what instances          v
+//!   report -----------> schedule/    where it runs, what is moved for it, when its first token will be there
+//!                           |
+//!                         cost/      what prefill, moving blocks and decoding take
 //! ```
 //!
 //! What is here does no I/O, reads no clock and has no threads: every call that needs the time brings it.
 
+pub mod cost;
 pub mod hash;
 pub mod index;
+pub mod schedule;

@@ -1,6 +1,5 @@
 //! One cache of whole blocks, a trace, and how often its requests find their prefix there.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mooncake::store::eviction::{Policy, Replay};
 use serde_json::json;
 
-use crate::trace::{self, Request};
+use super::numbered::Trace;
+use crate::trace;
 
 /// Most blocks that a simulated cache may have.
 const MOST_BLOCKS: u64 = 1_000_000_000;
@@ -66,18 +66,18 @@ pub fn run(args: &CacheArgs) -> Result<(), String> {
 fn print_rows(args: &CacheArgs, trace: &Trace, policies: &[Policy]) {
     for &policy in policies {
         for &capacity in &args.capacity {
-            let sums = trace.replay(policy, capacity);
+            let sums = replay(trace, policy, capacity);
             say!(
                 "{}",
                 json!({
                     "policy": policy.name(),
                     "capacity": capacity,
                     "requests": trace.requests.len(),
-                    "blocks": trace.blocks,
+                    "blocks": trace.blocks(),
                     "prefix_hits": sums.prefix,
                     "hits": sums.any,
-                    "prefix_hit_rate": ratio(sums.prefix, trace.blocks),
-                    "hit_rate": ratio(sums.any, trace.blocks),
+                    "prefix_hit_rate": ratio(sums.prefix, trace.blocks()),
+                    "hit_rate": ratio(sums.any, trace.blocks()),
                     "token_hit_rate": ratio(sums.tokens, trace.tokens),
                 })
             );
@@ -86,31 +86,22 @@ fn print_rows(args: &CacheArgs, trace: &Trace, policies: &[Policy]) {
 }
 
 fn print_table(args: &CacheArgs, trace: &Trace, policies: &[Policy]) {
-    let all = trace.replay(Policy::Lru, trace.unique.max(1));
+    let all = replay(trace, Policy::Lru, trace.unique.max(1));
     say!("requests                {}", trace.requests.len());
-    say!("blocks                  {}", trace.blocks);
+    say!("blocks                  {}", trace.blocks());
     say!("unique blocks           {}", trace.unique);
-    say!("prefix hit rate of a cache that holds all of them  {:.4}", ratio(all.prefix, trace.blocks));
+    say!("prefix hit rate of a cache that holds all of them  {:.4}", ratio(all.prefix, trace.blocks()));
     say!("");
     say!("blocks  {}", columns(&args.capacity, |capacity| capacity.to_string()));
     for &policy in policies {
         let rate =
-            |&capacity: &u64| format!("{:.4}", ratio(trace.replay(policy, capacity).prefix, trace.blocks));
+            |&capacity: &u64| format!("{:.4}", ratio(replay(trace, policy, capacity).prefix, trace.blocks()));
         say!("{:8}{}", policy.name(), columns(&args.capacity, rate));
     }
 }
 
 fn columns(capacities: &[u64], cell: impl Fn(&u64) -> String) -> String {
     capacities.iter().map(|capacity| format!("{:>10}", cell(capacity))).collect()
-}
-
-/// A trace whose blocks are numbered in the order in which they first come.
-struct Trace {
-    /// Blocks, and tokens of input.
-    requests: Vec<(Vec<u32>, u64)>,
-    blocks: u64,
-    unique: u64,
-    tokens: u64,
 }
 
 /// What all requests together found.
@@ -122,36 +113,16 @@ struct Sums {
     tokens: u64,
 }
 
-impl Trace {
-    fn new(requests: &[Request]) -> Trace {
-        let mut numbers: HashMap<u64, u32> = HashMap::new();
-        let mut number = |id: &u64| {
-            let next = u32::try_from(numbers.len()).expect("a trace that fits into memory has fewer blocks");
-            *numbers.entry(*id).or_insert(next)
-        };
-        let requests: Vec<(Vec<u32>, u64)> = requests
-            .iter()
-            .map(|request| (request.hash_ids.iter().map(&mut number).collect(), request.input_length))
-            .collect();
-        Trace {
-            blocks: requests.iter().map(|(blocks, _)| blocks.len() as u64).sum(),
-            tokens: requests.iter().map(|(_, tokens)| tokens).sum(),
-            unique: numbers.len() as u64,
-            requests,
-        }
+fn replay(trace: &Trace, policy: Policy, capacity: u64) -> Sums {
+    let mut replay = Replay::new(policy, capacity);
+    let mut sums = Sums::default();
+    for request in &trace.requests {
+        let found = replay.request(trace.blocks_of(request));
+        sums.prefix += found.prefix as u64;
+        sums.any += found.any as u64;
+        sums.tokens += (found.prefix as u64 * trace::BLOCK_TOKENS).min(request.input);
     }
-
-    fn replay(&self, policy: Policy, capacity: u64) -> Sums {
-        let mut replay = Replay::new(policy, capacity);
-        let mut sums = Sums::default();
-        for (blocks, tokens) in &self.requests {
-            let found = replay.request(blocks);
-            sums.prefix += found.prefix as u64;
-            sums.any += found.any as u64;
-            sums.tokens += (found.prefix as u64 * trace::BLOCK_TOKENS).min(*tokens);
-        }
-        sums
-    }
+    sums
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -160,17 +131,16 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::numbered::published;
     use super::*;
-    use crate::trace::Generator;
+    use crate::trace::{Generator, Request};
 
     /// Prefix hits that plain lists, written apart from these policies, have on the same requests; the store's own
     /// policy has no such twin.
     #[test]
     fn a_generated_trace_has_known_hits() {
         let trace = Trace::new(&Generator::new(1, 1000).take(2000).collect::<Vec<Request>>());
-        assert_eq!((trace.blocks, trace.unique), (49_494, 36_887));
+        assert_eq!((trace.blocks(), trace.unique), (49_494, 36_887));
         for (policy, hits) in [
             (Policy::Lru, [2010, 5152]),
             (Policy::Lfu, [2030, 4314]),
@@ -179,7 +149,7 @@ mod tests {
             (Policy::Sieve, [2030, 4314]),
             (Policy::Default, [2010, 5141]),
         ] {
-            let found = [500, 5000].map(|capacity| trace.replay(policy, capacity).prefix);
+            let found = [500, 5000].map(|capacity| replay(&trace, policy, capacity).prefix);
             assert_eq!(found, hits, "{}", policy.name());
         }
     }
@@ -187,7 +157,8 @@ mod tests {
     /// The store's policy is as good as LRU, and nearly as good as the best, at each of these sizes.
     fn compare(name: &str, trace: &Trace, capacities: &[u64]) {
         for &capacity in capacities {
-            let rates = Policy::ALL.map(|policy| ratio(trace.replay(policy, capacity).prefix, trace.blocks));
+            let rates =
+                Policy::ALL.map(|policy| ratio(replay(trace, policy, capacity).prefix, trace.blocks()));
             let [lru, .., own] = rates;
             let best = rates.into_iter().fold(0.0, f64::max);
             assert!(own >= lru - 0.002, "{name}, {capacity} blocks: {own:.4}, LRU has {lru:.4}");
@@ -207,14 +178,7 @@ mod tests {
     /// Rates that an independent simulator has on the published trace: docs/simulate.md.
     #[test]
     fn the_published_conversation_has_its_known_rates() {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces");
-        let folder = std::env::var_os("MOONCAKE_TRACES").map_or(beside, PathBuf::from);
-        let path = folder.join("conversation_trace.jsonl");
-        if !path.exists() {
-            println!("skipped: simulate cache on the published trace: no {}", path.display());
-            return;
-        }
-        let trace = Trace::new(&trace::read(&path).expect("it is a trace"));
+        let Some(trace) = published("simulate cache") else { return };
         const CAPACITIES: [u64; 5] = [1000, 10_000, 30_000, 50_000, 100_000];
         for (policy, rates) in [
             (Policy::Lru, [0.0445, 0.2112, 0.3257, 0.3546, 0.3637]),
@@ -224,7 +188,7 @@ mod tests {
             (Policy::Sieve, [0.0481, 0.1318, 0.2759, 0.3438, 0.3631]),
         ] {
             for (capacity, rate) in CAPACITIES.into_iter().zip(rates) {
-                let found = ratio(trace.replay(policy, capacity).prefix, trace.blocks);
+                let found = ratio(replay(&trace, policy, capacity).prefix, trace.blocks());
                 assert!((found - rate).abs() <= 0.0005, "{} {capacity}: {found:.4}", policy.name());
             }
         }
@@ -245,6 +209,6 @@ mod tests {
     #[test]
     fn an_empty_trace_has_rates_too() {
         let trace = Trace::new(&[]);
-        assert_eq!((trace.replay(Policy::Default, 1), ratio(0, trace.blocks)), (Sums::default(), 0.0));
+        assert_eq!((replay(&trace, Policy::Default, 1), ratio(0, trace.blocks())), (Sums::default(), 0.0));
     }
 }

@@ -1,6 +1,8 @@
 //! `mooncake simulate`: what would become of a trace, or of a cluster.
 
 mod cache;
+mod numbered;
+mod schedule;
 mod store;
 
 use clap::{Args, Subcommand};
@@ -16,6 +18,8 @@ pub struct SimulateArgs {
 enum Verb {
     /// Prints which share of a trace's blocks caches of several sizes would have, under the policies that there are.
     Cache(cache::CacheArgs),
+    /// Plays a trace on instances that prefill, and prints how long first tokens take under several ways to choose one.
+    Schedule(schedule::ScheduleArgs),
     /// Plays clusters of the store in which everything goes wrong, and checks that no promise is broken.
     Store(store::StoreArgs),
 }
@@ -23,6 +27,7 @@ enum Verb {
 pub fn run(args: &SimulateArgs) -> Result<(), String> {
     match &args.verb {
         Verb::Cache(args) => cache::run(args),
+        Verb::Schedule(args) => schedule::run(args),
         Verb::Store(args) => store::run_seeds(args),
     }
 }

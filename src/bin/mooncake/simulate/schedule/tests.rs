@@ -1,0 +1,108 @@
+use super::super::numbered::published;
+use super::*;
+use crate::trace::{Generator, Request};
+
+fn setup(instances: usize, mfu: f64, threshold: Option<f64>) -> Setup {
+    let machine = Machine { utilisation: mfu, link_rate: 50e9, ..Machine::A800 };
+    Setup { instances, capacity: 5859, cost: Cost::of(&Model::LLAMA3_70B, &machine), threshold, speed: 1.0 }
+}
+
+fn named(name: &str) -> Policy {
+    Policy::named(name).expect("it is a policy")
+}
+
+/// Within half a per cent, or half a unit of the last digit that is known.
+fn is_close(what: &str, found: f64, known: f64) {
+    let tolerance = (known * 0.005).max(0.0005);
+    assert!((found - known).abs() <= tolerance, "{what}: {found:.4}, known as {known}");
+}
+
+/// What an independent simulator gives: docs/simulate.md.
+#[test]
+fn the_published_conversation_has_its_known_first_tokens() {
+    let Some(trace) = published("simulate schedule") else { return };
+    for (name, mean, p50, p90, hit, busy, moved, busiest) in [
+        ("random", 16.573, 8.651, 43.506, 0.1102, 1.7840, 0.0, 0.130),
+        ("lb", 2.914, 1.558, 6.794, 0.1073, 1.7943, 0.0, 0.131),
+        ("local", 1.842, 0.797, 4.004, 0.2864, 1.4130, 0.0, 0.134),
+        ("global", 1.572, 0.587, 3.318, 0.3498, 1.3147, 0.150, 0.135),
+        ("maxhit", 9164.0, 9364.0, 15_673.0, 0.1355, 1.7378, 0.0, 1.0),
+    ] {
+        let played = play(&trace, named(name), &setup(8, 0.5, None)).expect("it can be played");
+        for (what, found, known) in [
+            ("mean", played.mean(), mean),
+            ("p50", played.quantile(0.5), p50),
+            ("p90", played.quantile(0.9), p90),
+            ("hit rate", share(played.hits, trace.blocks()), hit),
+            ("GPU s/request", played.busy / 12_031.0, busy),
+            ("moved", share(played.moved, trace.blocks()), moved),
+            ("busiest", share(played.busiest(), 12_031), busiest),
+        ] {
+            is_close(&format!("{name}, {what}"), found, known);
+        }
+        assert!(
+            played.error < 1e-9,
+            "{name}: predictions of the reference model come true: {}",
+            played.error
+        );
+    }
+}
+
+#[test]
+fn the_published_conversation_has_its_known_first_tokens_at_other_sizes_and_thresholds() {
+    let Some(trace) = published("simulate schedule") else { return };
+    for (instances, known) in [
+        (6, [25.56, 3.65, 2.13, 1.743]),
+        (8, [8.45, 1.882, 1.353, 1.2145]),
+        (10, [6.14, 1.618, 1.2225, 1.119]),
+    ] {
+        for (name, known) in ["random", "lb", "local", "global"].into_iter().zip(known) {
+            let played =
+                play(&trace, named(name), &setup(instances, 0.607, Some(1.0))).expect("it can be played");
+            is_close(&format!("{name}, {instances} instances"), played.mean(), known);
+        }
+    }
+    for (threshold, mean, hit, moved) in [
+        (1.0, 1.572, 0.3498, 0.150),
+        (1.5, 1.569, 0.3505, 0.162),
+        (2.0, 1.573, 0.3488, 0.157),
+        (4.0, 1.579, 0.3465, 0.160),
+    ] {
+        let played = play(&trace, Policy::GLOBAL, &setup(8, 0.5, Some(threshold))).expect("it can be played");
+        is_close(&format!("threshold {threshold}, mean"), played.mean(), mean);
+        is_close(&format!("threshold {threshold}, hit rate"), share(played.hits, trace.blocks()), hit);
+        is_close(&format!("threshold {threshold}, moved"), share(played.moved, trace.blocks()), moved);
+    }
+}
+
+fn generated() -> Trace {
+    Trace::new(&Generator::new(1, 1000).take(1500).collect::<Vec<Request>>())
+}
+
+/// Why waiting must be priced: every request begins with the same block, so all go where it is.
+#[test]
+fn the_longest_match_sends_everything_to_one_instance() {
+    let trace = generated();
+    let setup = setup(8, 0.5, None);
+    let [global, longest] = [Policy::GLOBAL, named("maxhit")]
+        .map(|policy| play(&trace, policy, &setup).expect("it can be played"));
+    assert_eq!(longest.busiest(), 1500);
+    assert!(global.busiest() < 400, "{:?}", global.requests);
+    assert!(longest.mean() > 50.0 * global.mean(), "{} and {}", longest.mean(), global.mean());
+}
+
+#[test]
+fn the_same_trace_plays_the_same_and_policies_keep_their_order() {
+    let trace = generated();
+    let setup = setup(6, 0.5, None);
+    let play = |name| play(&trace, named(name), &setup).expect("it can be played");
+    let means = ["random", "lb", "local", "global"].map(|name| play(name).mean());
+    assert!(means.is_sorted_by(|worse, better| worse > better), "{means:?}");
+    assert!(play("global") == play("global"));
+}
+
+#[test]
+fn an_empty_trace_can_be_played() {
+    let played = play(&Trace::new(&[]), Policy::GLOBAL, &setup(2, 0.5, None)).expect("it can be played");
+    assert_eq!((played.mean(), played.quantile(0.9), played.busiest()), (0.0, 0.0, 0));
+}

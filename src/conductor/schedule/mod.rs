@@ -1,0 +1,226 @@
+//! Where a request runs: which instance prefills it, where its blocks come from, and when its first token will be there.
+//!
+//! ```text
+//!   a request, and          round.rs   what it would take at each instance      policy/   one rule per file
+//!   who has which of  --->                                                         |
+//!   its blocks              decide.rs   the decision, and what it changes  <-------+
+//!                             instance.rs, queue.rs, running.rs   what is known of instances, and of what they work on
+//!   started, first token,
+//!   finished, failed  ---> feedback.rs   what really happened     accuracy.rs   how far predictions are off
+//! ```
+//!
+//! Nothing here reads a clock: every call says what time it is, in seconds on any clock that does not go back. Once
+//! there are as many requests under way as there ever will be, no call allocates. One thread at a time calls.
+
+mod accuracy;
+mod decide;
+mod feedback;
+mod instance;
+mod policy;
+mod queue;
+mod round;
+mod running;
+#[cfg(test)]
+mod tests;
+
+pub use accuracy::Accuracy;
+pub use instance::{Doubts, InstanceId, Report, Role};
+pub use policy::{Choice, Choose, Policy};
+pub use queue::LEVELS;
+pub use round::{Candidate, Round, Source, Way};
+pub use running::RequestId;
+
+use crate::bail;
+use crate::conductor::cost::{Cost, Fit};
+use crate::error::Result;
+use crate::id::{Id, Slab};
+use instance::Instance;
+use running::Running;
+
+/// Most instances at once.
+pub const MOST_INSTANCES: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    pub policy: Policy,
+    /// With the policy "global": blocks are moved if the best prefix anywhere is longer than this times that of the
+    /// instance (the paper's `kvcache_balancing_threshold`). None moves them if that is faster.
+    pub threshold: Option<f64>,
+    /// Whether moving blocks waits for what the sender already sends.
+    pub congestion: bool,
+    /// Of the policy "random".
+    pub seed: u64,
+    pub doubts: Doubts,
+    /// The weight of a new observation in the pace of an instance, by which predictions are multiplied: 0 to 1.
+    pub learning: f64,
+    /// The number of observations from which on an instance's numbers of prefill are those that fit them.
+    pub fit_after: Option<u32>,
+    /// Most requests under way at once.
+    pub most_requests: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            policy: Policy::GLOBAL,
+            threshold: None,
+            congestion: true,
+            seed: 0,
+            doubts: Doubts::default(),
+            learning: 0.1,
+            fit_after: None,
+            most_requests: 1 << 18,
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Tokens of input, at least 1.
+    pub tokens: u64,
+    /// Among those that wait at an instance, higher ones go first: 0 to LEVELS - 1.
+    pub priority: u8,
+}
+
+/// What one instance has of a request's prefix, in blocks from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    pub instance: InstanceId,
+    /// By tier, as in [`crate::conductor::index::HolderMatch`]: each within this or a nearer one.
+    pub blocks: [u32; 4],
+    /// With those that requests in front of this one will leave there.
+    pub promised: u32,
+}
+
+/// Where a request runs. Times are seconds, as predicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    pub request: RequestId,
+    pub prefill: InstanceId,
+    /// Blocks of the prefix that need not be computed: the instance's own, and those that are moved there.
+    pub reused: u32,
+    pub moved: u32,
+    /// Where the moved blocks come from.
+    pub source: Source,
+    pub computed_tokens: u64,
+    pub queue: f64,
+    pub transfer: f64,
+    pub compute: f64,
+    /// The three together: from now to the first token.
+    pub ttft: f64,
+}
+
+/// The scheduler of one model's instances.
+pub struct Scheduler {
+    options: Options,
+    instances: Slab<Instance>,
+    requests: Slab<Running>,
+    decisions: u64,
+    lost: u64,
+    accuracy: Accuracy,
+    candidates: Vec<Candidate>,
+    rounds: u64,
+    /// What was found at an instance, and in which round, by the index of its id.
+    found: Vec<(u64, Prefix)>,
+}
+
+impl Scheduler {
+    pub fn new(options: Options) -> Result<Scheduler> {
+        let Options { threshold, learning, doubts, .. } = options;
+        if !(0.0..=1.0).contains(&learning) {
+            bail!(InvalidArgument, "learning is {learning}: it can be 0 to 1");
+        }
+        if threshold.is_some_and(|threshold| !(threshold >= 0.0 && threshold.is_finite())) {
+            bail!(InvalidArgument, "the balancing threshold is {threshold:?}: it can be 0 and above");
+        }
+        for (name, seconds) in [("grace", doubts.grace), ("limit", doubts.limit), ("failure", doubts.failure)]
+        {
+            if seconds.is_nan() || seconds < 0.0 {
+                bail!(InvalidArgument, "{name} of the doubts is {seconds} seconds: it can be 0 and above");
+            }
+        }
+        Ok(Scheduler {
+            instances: Slab::new("instance", 0, MOST_INSTANCES),
+            requests: Slab::new("request", 0, options.most_requests),
+            options,
+            decisions: 0,
+            lost: 0,
+            accuracy: Accuracy::default(),
+            candidates: Vec::new(),
+            rounds: 0,
+            found: Vec::new(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub fn add(&mut self, role: Role, cost: Cost, now: f64) -> Result<InstanceId> {
+        is_time(now)?;
+        cost.check()?;
+        let mut instance = Instance::new(role, cost, now);
+        instance.fit = self.options.fit_after.map(|count| Fit::new(cost.prefill, count.saturating_mul(4)));
+        let id = InstanceId(self.instances.insert(instance)?);
+        let nothing = Prefix { instance: id, blocks: [0; 4], promised: 0 };
+        if self.found.len() <= index_of(id) {
+            self.found.resize(index_of(id) + 1, (0, nothing));
+        }
+        Ok(id)
+    }
+
+    /// Forgets an instance and all requests that wait for their first token there: their ids are stale at once.
+    pub fn remove(&mut self, id: InstanceId) -> Result<()> {
+        let instance = self.instances.remove(id.0)?;
+        self.drop_queue(instance.queue.first());
+        Ok(())
+    }
+
+    pub fn instance_count(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// Requests that were decided and have not ended.
+    pub fn running(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Requests whose instance fell silent before their first token: they are given up.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    pub fn accuracy(&self) -> &Accuracy {
+        &self.accuracy
+    }
+
+    /// What the last decision was made of: every instance that could be chosen.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The cost of an instance as it is known now.
+    pub fn cost(&self, id: InstanceId) -> Result<&Cost> {
+        Ok(&self.instances.get(id.0)?.cost)
+    }
+
+    fn drop_queue(&mut self, mut next: Option<u64>) {
+        while let Some(id) = next {
+            let Ok(request) = self.requests.remove(id) else { return };
+            self.lost += 1;
+            next = (request.after != 0).then_some(request.after);
+        }
+    }
+}
+
+fn index_of(id: InstanceId) -> usize {
+    Id::from_raw(id.0).index as usize
+}
+
+fn is_time(now: f64) -> Result<()> {
+    if !now.is_finite() {
+        bail!(InvalidArgument, "the time of a call is {now}: it must be a number of seconds");
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The prefill queue of an instance as the scheduler sees it: requests that were sent there and have no first token.
+//!
+//! An instance is taken to prefill one request after the other. The queue is a list through the running requests, so
+//! that who is first is known: nobody behind it can have begun.
+
+use super::running::{Running, Stage, at};
+use crate::id::Slab;
+
+/// Levels of priority.
+pub const LEVELS: usize = 4;
+
+/// Seconds; instants are on the clock of the calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queue {
+    /// Ids of requests, or 0.
+    first: u64,
+    last: u64,
+    length: u32,
+    /// Predicted work by level, that of the first included.
+    pending: [f64; LEVELS],
+    /// When the first one began, and what it was predicted to take.
+    begun: f64,
+    first_work: f64,
+    /// When it will be empty; if it is, when that began.
+    free_at: f64,
+}
+
+impl Queue {
+    pub fn len(&self) -> u32 {
+        self.length
+    }
+
+    pub fn first(&self) -> Option<u64> {
+        (self.first != 0).then_some(self.first)
+    }
+
+    pub fn free_at(&self) -> f64 {
+        self.free_at
+    }
+
+    /// By when the first should have its token.
+    pub fn due(&self) -> Option<f64> {
+        self.first().map(|_| self.begun + self.first_work)
+    }
+
+    fn pending(&self) -> f64 {
+        self.pending.iter().sum()
+    }
+
+    /// How long a request of this level waits. Those behind a first one that is late wait for all their own work.
+    pub fn wait(&self, level: usize, now: f64) -> f64 {
+        let behind = if self.length > 0 { self.pending() - self.first_work } else { 0.0 };
+        let all = (self.free_at - now).max(behind).max(0.0);
+        if level == 0 || self.length == 0 {
+            return all;
+        }
+        let ahead: f64 = self.pending[level.min(LEVELS - 1)..].iter().sum();
+        all.min(ahead + (self.begun + self.first_work - now).max(0.0))
+    }
+
+    /// Another party says how long a request waits: what is not known here is added.
+    pub fn extend(&mut self, until: f64) {
+        self.free_at = self.free_at.max(until);
+    }
+
+    pub fn push(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) {
+        let Some(request) = at(requests, id) else { return };
+        let (level, work) = (request.level, request.work);
+        (request.before, request.after) = (self.last, 0);
+        let start = self.free_at.max(now);
+        if let Some(last) = at(requests, self.last) {
+            last.after = id;
+        } else {
+            (self.first, self.begun, self.first_work) = (id, start, work);
+        }
+        self.last = id;
+        self.length += 1;
+        self.pending[level] += work;
+        self.free_at = start + work;
+    }
+
+    /// A request begins. If others were in front of it, the instance keeps another order: they come after it.
+    pub fn begin(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) {
+        if self.first != id {
+            self.unlink(requests, id);
+            if let Some(first) = at(requests, self.first) {
+                first.before = id;
+            }
+            if let Some(request) = at(requests, id) {
+                (request.before, request.after) = (0, self.first);
+                self.first_work = request.work;
+            }
+            if self.last == 0 {
+                self.last = id;
+            }
+            self.first = id;
+        }
+        self.begun = now;
+        self.free_at = now + self.pending();
+    }
+
+    /// A request leaves: it has its token, or never will. Returns when it began, if that is known.
+    pub fn remove(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) -> Option<f64> {
+        let request = at(requests, id)?;
+        let (level, work, stage) = (request.level, request.work, request.stage);
+        let was_first = self.first == id;
+        let begun = (was_first || stage == Stage::Prefilling).then_some(self.begun);
+        self.unlink(requests, id);
+        self.length -= 1;
+        if self.length == 0 {
+            *self = Queue { free_at: now, ..Queue::default() };
+            return begun;
+        }
+        // Rounding must not leave less than nothing.
+        self.pending[level] = (self.pending[level] - work).max(0.0);
+        if was_first {
+            self.begun = now;
+            self.first_work = at(requests, self.first).map_or(0.0, |first| first.work);
+        }
+        let done = (now - self.begun).clamp(0.0, self.first_work);
+        self.free_at = now + (self.pending() - done).max(0.0);
+        begun
+    }
+
+    fn unlink(&mut self, requests: &mut Slab<Running>, id: u64) {
+        let Some(request) = at(requests, id) else { return };
+        let (before, after) = (request.before, request.after);
+        match at(requests, before) {
+            Some(before) => before.after = after,
+            None => self.first = after,
+        }
+        match at(requests, after) {
+            Some(after) => after.before = before,
+            None => self.last = before,
+        }
+    }
+}

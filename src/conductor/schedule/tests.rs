@@ -1,0 +1,292 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::conductor::cost::{Decode, Prefill};
+
+/// A block takes 1 second to compute and a quarter of one to move; blocks have 10 tokens of 1 byte.
+fn simple() -> Cost {
+    Cost {
+        block_tokens: 10,
+        kv_bytes_per_token: 1.0,
+        prefill: Prefill { fixed: 0.0, linear: 0.1, quadratic: 0.0 },
+        decode: Decode { fixed: 0.01, per_request: 0.001, per_token: 0.0 },
+        host_rate: 1e9,
+        disk_rate: 1e9,
+        link_rate: 40.0,
+        layers: 0,
+        kv_tokens: 1000,
+        chunk_tokens: 10,
+    }
+}
+
+fn scheduler(options: Options, instances: usize) -> (Scheduler, Vec<InstanceId>) {
+    let mut scheduler = Scheduler::new(options).expect("the options are fine");
+    let ids = (0..instances).map(|_| scheduler.add(Role::Prefill, simple(), 0.0).expect("room")).collect();
+    (scheduler, ids)
+}
+
+fn exact(policy: &str) -> Options {
+    Options { policy: Policy::named(policy).expect("it is one"), learning: 0.0, ..Options::default() }
+}
+
+fn request(blocks: u64) -> Request {
+    Request { tokens: blocks * 10, ..Request::default() }
+}
+
+fn has(instance: InstanceId, blocks: u32) -> Prefix {
+    Prefix { instance, blocks: [blocks; 4], promised: 0 }
+}
+
+#[test]
+fn a_decision_says_where_and_from_where_and_when() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 2);
+    // The one that has the blocks is busy for 20 seconds.
+    let first = scheduler.decide(&request(20), &[], 0.0).expect("room");
+    assert_eq!((first.prefill, first.reused, first.ttft), (ids[0], 0, 20.0));
+    let next = scheduler.decide(&request(10), &[has(ids[0], 8)], 0.0).expect("room");
+    assert_eq!((next.prefill, next.source), (ids[1], Source::Instance(ids[0])));
+    assert_eq!((next.reused, next.moved, next.computed_tokens), (8, 8, 20));
+    assert_eq!((next.queue, next.transfer, next.compute, next.ttft), (0.0, 2.0, 2.0, 4.0));
+    assert_eq!(scheduler.running(), 2);
+    let seen: Vec<(u32, f64)> = scheduler.candidates().iter().map(|one| (one.local, one.queue)).collect();
+    assert_eq!(seen, [(8, 20.0), (0, 0.0)]);
+}
+
+#[test]
+fn each_policy_chooses_by_its_own_rule() {
+    // Instance 0 has all ten blocks and waits 6 seconds, 1 has six and waits 4.5, 2 has nothing and is idle.
+    for (policy, chosen, reused, ttft) in
+        [("lb", 2, 0, 10.0), ("maxhit", 0, 9, 7.0), ("local", 0, 9, 7.0), ("global", 2, 9, 3.25)]
+    {
+        let (mut scheduler, ids) = scheduler(exact(policy), 3);
+        for (index, seconds) in [(0, 6.0), (1, 4.5)] {
+            scheduler
+                .report(ids[index], &Report { queue: Some(seconds), ..Report::default() }, 0.0)
+                .expect("fine");
+        }
+        let found = [has(ids[0], 9), has(ids[1], 6)];
+        let decision = scheduler.decide(&request(10), &found, 0.0).expect("room");
+        assert_eq!(
+            (decision.prefill, decision.reused, decision.ttft),
+            (ids[chosen], reused, ttft),
+            "{policy}"
+        );
+    }
+}
+
+#[test]
+fn a_threshold_moves_blocks_only_when_the_best_prefix_is_that_much_longer() {
+    for (threshold, moved) in [(1.0, 4), (1.9, 4), (2.1, 0)] {
+        let (mut scheduler, ids) = scheduler(Options { threshold: Some(threshold), ..exact("global") }, 2);
+        scheduler.report(ids[0], &Report { queue: Some(100.0), ..Report::default() }, 0.0).expect("fine");
+        let decision = scheduler.decide(&request(10), &[has(ids[0], 8), has(ids[1], 4)], 0.0).expect("room");
+        assert_eq!((decision.prefill, decision.moved), (ids[1], moved), "{threshold}");
+    }
+}
+
+#[test]
+fn blocks_of_the_store_are_moved_from_there_and_those_of_slower_tiers_are_loaded() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 1);
+    let found = Prefix { instance: ids[0], blocks: [1, 2, 2, 6], promised: 3 };
+    let decision = scheduler.decide(&request(10), &[found], 0.0).expect("room");
+    assert_eq!((decision.source, decision.reused, decision.moved), (Source::Store, 6, 3));
+    let slow = Cost { host_rate: 5.0, ..simple() };
+    let own = scheduler.add(Role::Prefill, slow, 0.0).expect("room");
+    let found = Prefix { instance: own, blocks: [1, 3, 3, 3], promised: 0 };
+    scheduler.decide(&request(10), &[found], 0.0).expect("room");
+    let seen = scheduler.candidates()[1];
+    assert_eq!((seen.local, seen.recompute), (3, 7.0 + 4.0));
+}
+
+#[test]
+fn a_sender_that_is_busy_makes_others_wait_or_compute() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 3);
+    scheduler.report(ids[0], &Report { queue: Some(100.0), ..Report::default() }, 0.0).expect("fine");
+    let transfers: Vec<(u32, f64)> = (0..2)
+        .map(|_| scheduler.decide(&request(10), &[has(ids[0], 8)], 0.0).expect("room"))
+        .map(|decision| (decision.moved, decision.transfer))
+        .collect();
+    assert_eq!(transfers, [(8, 2.0), (8, 4.0)]);
+    // Two more have the same blocks: the one that sends nothing is asked.
+    let decision = scheduler.decide(&request(10), &[has(ids[0], 8), has(ids[1], 8)], 0.0).expect("room");
+    let sources: Vec<Source> = scheduler.candidates().iter().map(|one| one.source).collect();
+    assert_eq!((sources[2], decision.prefill), (Source::Instance(ids[1]), ids[1]));
+}
+
+#[test]
+fn the_queue_follows_what_really_happens() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 1);
+    let decided: Vec<Decision> =
+        (0..3).map(|_| scheduler.decide(&request(4), &[], 0.0).expect("room")).collect();
+    assert_eq!(decided.iter().map(|one| one.ttft).collect::<Vec<f64>>(), [4.0, 8.0, 12.0]);
+    let wait = |scheduler: &mut Scheduler, now| {
+        let probe = scheduler.decide(&request(1), &[], now).expect("room");
+        scheduler.cancelled(probe.request, now).expect("it is there");
+        probe.queue
+    };
+    assert_eq!(wait(&mut scheduler, 1.0), 11.0);
+    // The first is late: those behind it still take what they take.
+    assert_eq!(wait(&mut scheduler, 6.0), 8.0);
+    scheduler.first_token(decided[0].request, 7.0).expect("it is there");
+    assert_eq!(wait(&mut scheduler, 7.0), 8.0);
+    scheduler.cancelled(decided[1].request, 8.0).expect("it is there");
+    assert_eq!(wait(&mut scheduler, 8.0), 4.0);
+    scheduler.finished(decided[2].request, 9.0).expect("it is there");
+    assert_eq!(wait(&mut scheduler, 9.0), 0.0);
+    assert_eq!((scheduler.accuracy().count, scheduler.accuracy().error), (2, 0.0));
+    assert!(scheduler.first_token(decided[0].request, 9.0).is_err());
+    scheduler.finished(decided[0].request, 20.0).expect("it is there");
+    assert!(scheduler.finished(decided[0].request, 20.0).is_err());
+    assert_eq!((scheduler.running(), scheduler.cost(ids[0]).expect("it is there").block_tokens), (0, 10));
+}
+
+#[test]
+fn whoever_starts_out_of_turn_is_taken_as_first() {
+    let (mut scheduler, _) = scheduler(exact("global"), 1);
+    let ids: Vec<RequestId> =
+        [4, 2].map(|blocks| scheduler.decide(&request(blocks), &[], 0.0).expect("room").request).to_vec();
+    scheduler.started(ids[1], 1.0).expect("it is there");
+    assert!(scheduler.started(ids[1], 1.0).is_err());
+    assert_eq!(scheduler.decide(&request(1), &[], 2.0).expect("room").queue, 5.0);
+    scheduler.first_token(ids[1], 3.0).expect("it is there");
+    assert_eq!(scheduler.decide(&request(1), &[], 3.0).expect("room").queue, 5.0);
+}
+
+#[test]
+fn an_urgent_request_waits_for_its_like_and_for_what_has_begun() {
+    let (mut scheduler, _) = scheduler(exact("global"), 1);
+    let urgent = Request { priority: 2, ..request(2) };
+    for _ in 0..3 {
+        scheduler.decide(&request(4), &[], 0.0).expect("room");
+    }
+    assert_eq!(scheduler.decide(&urgent, &[], 1.0).expect("room").queue, 3.0);
+    assert_eq!(scheduler.decide(&urgent, &[], 1.0).expect("room").queue, 5.0);
+    assert_eq!(scheduler.decide(&request(1), &[], 1.0).expect("room").queue, 15.0);
+}
+
+#[test]
+fn a_slow_instance_is_found_out() {
+    let (mut scheduler, _) = scheduler(Options { learning: 0.2, fit_after: Some(32), ..exact("global") }, 1);
+    let mut now = 0.0;
+    for number in 0..400 {
+        let decision = scheduler.decide(&request(1 + number % 7), &[], now).expect("room");
+        // Twice as slow as its cost says, and a fixed part on top.
+        now += 0.5 + 2.0 * (1 + number % 7) as f64;
+        scheduler.finished(decision.request, now).expect("it is there");
+    }
+    let predicted = scheduler.decide(&request(4), &[], now).expect("room").ttft;
+    assert!((predicted / 8.5 - 1.0).abs() < 0.05, "{predicted}");
+    assert!(scheduler.accuracy().recent < 0.05, "{:?}", scheduler.accuracy());
+    assert!(scheduler.accuracy().relative() > scheduler.accuracy().recent);
+}
+
+#[test]
+fn an_instance_that_falls_silent_fades_and_is_tried_again_later() {
+    let (mut scheduler, ids) = scheduler(exact("lb"), 2);
+    let lost = scheduler.decide(&request(2), &[], 0.0).expect("room");
+    assert_eq!(lost.prefill, ids[0]);
+    // It should have been done at 2; 5 seconds later its silence begins to count.
+    scheduler.report(ids[1], &Report { queue: Some(6.0), ..Report::default() }, 4.0).expect("fine");
+    assert_eq!(scheduler.decide(&request(1), &[], 6.0).expect("room").prefill, ids[0]);
+    assert_eq!(scheduler.decide(&request(1), &[], 11.0).expect("room").prefill, ids[1]);
+    assert_eq!(scheduler.candidates()[0].doubt, 4.0);
+    for seconds in 0..30 {
+        scheduler.report(ids[1], &Report::default(), 12.0 + f64::from(seconds)).expect("fine");
+    }
+    let decision = scheduler.decide(&request(1), &[], 41.0).expect("room");
+    assert_eq!((scheduler.lost(), decision.prefill), (2, ids[0]), "nothing waits there any more");
+    assert!(scheduler.finished(lost.request, 42.0).is_err());
+}
+
+#[test]
+fn an_instance_that_reports_and_stops_is_not_chosen_until_it_does_again() {
+    let (mut scheduler, ids) = scheduler(exact("lb"), 2);
+    scheduler.report(ids[0], &Report::default(), 0.0).expect("fine");
+    let chosen = |scheduler: &mut Scheduler, now| {
+        let decision = scheduler.decide(&request(1), &[], now).expect("room");
+        scheduler.finished(decision.request, now + 0.5).expect("it is there");
+        decision.prefill
+    };
+    assert_eq!([40.0, 42.0, 44.0].map(|now| chosen(&mut scheduler, now)), [ids[1]; 3]);
+    scheduler.report(ids[0], &Report::default(), 45.0).expect("fine");
+    assert_eq!(chosen(&mut scheduler, 46.0), ids[0]);
+}
+
+#[test]
+fn a_failure_counts_for_a_while() {
+    let (mut scheduler, ids) = scheduler(exact("local"), 2);
+    let decision = scheduler.decide(&request(1), &[], 0.0).expect("room");
+    scheduler.failed(decision.request, 0.5).expect("it is there");
+    assert_eq!(scheduler.decide(&request(1), &[], 1.0).expect("room").prefill, ids[1]);
+    let doubt = |scheduler: &Scheduler| scheduler.candidates()[0].doubt;
+    let early = doubt(&scheduler);
+    scheduler.decide(&request(1), &[], 31.0).expect("room");
+    assert!(early > 4.0 && doubt(&scheduler) < early / 6.0, "{early} and {}", doubt(&scheduler));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    let (mut scheduler, ids) = scheduler(Options { most_requests: 1, ..exact("global") }, 1);
+    assert!(scheduler.decide(&request(0), &[], 0.0).is_err());
+    assert!(scheduler.decide(&Request { priority: 9, ..request(1) }, &[], 0.0).is_err());
+    assert!(scheduler.decide(&request(1), &[], f64::NAN).is_err());
+    assert!(scheduler.add(Role::Prefill, Cost { link_rate: 0.0, ..simple() }, 0.0).is_err());
+    let decision = scheduler.decide(&request(1), &[], 0.0).expect("room");
+    assert!(scheduler.decide(&request(1), &[], 0.0).is_err(), "one at a time is the limit");
+    assert!(scheduler.first_token(decision.request, f64::INFINITY).is_err());
+    assert!(scheduler.report(ids[0], &Report { queue: Some(-1.0), ..Report::default() }, 0.0).is_err());
+    assert_eq!((scheduler.running(), scheduler.accuracy().count), (1, 0));
+    scheduler.remove(ids[0]).expect("it is there");
+    assert_eq!((scheduler.running(), scheduler.lost()), (0, 1));
+    assert!(scheduler.remove(ids[0]).is_err());
+    let none = scheduler.decide(&request(1), &[has(ids[0], 1)], 0.0).expect_err("nobody is there");
+    assert!(none.message().contains("no instance"), "{none}");
+    for wrong in
+        [Options { learning: f64::NAN, ..exact("lb") }, Options { threshold: Some(-1.0), ..exact("lb") }]
+    {
+        assert!(Scheduler::new(wrong).is_err());
+    }
+}
+
+proptest! {
+    /// Queues are sums and differences of what is in them, whatever happens in whichever order.
+    #[test]
+    fn no_order_of_events_leaves_work_behind(
+        steps in proptest::collection::vec((0u8..6, any::<prop::sample::Index>(), 1u64..30, 0u8..4), 1..120),
+        policy in prop::sample::select(Policy::ALL.to_vec()),
+    ) {
+        let (mut scheduler, ids) = scheduler(Options { policy, ..Options::default() }, 3);
+        let (mut live, mut now) = (Vec::new(), 0.0);
+        for (step, which, size, priority) in steps {
+            now += 0.25;
+            if step < 2 || live.is_empty() {
+                let asked = Request { priority, ..request(size) };
+                let found = [has(ids[size as usize % 3], (size / 2) as u32)];
+                let decision = scheduler.decide(&asked, &found, now).expect("room");
+                prop_assert!(decision.ttft.is_finite() && decision.queue >= 0.0);
+                prop_assert!(u64::from(decision.reused) <= size && decision.moved <= decision.reused);
+                live.push(decision.request);
+                continue;
+            }
+            let id = *which.get(&live);
+            // What comes twice is refused; what is refused changes nothing.
+            let taken = match step {
+                2 => scheduler.started(id, now),
+                3 => scheduler.first_token(id, now),
+                4 => scheduler.finished(id, now),
+                _ => scheduler.cancelled(id, now),
+            };
+            prop_assert!(taken.is_ok() || step < 4);
+            if step >= 4 {
+                live.retain(|other| *other != id);
+            }
+            prop_assert_eq!(scheduler.running(), live.len());
+        }
+        for id in live {
+            scheduler.finished(id, now).expect("it is there");
+        }
+        let last = scheduler.decide(&request(1), &[], now).expect("room");
+        prop_assert_eq!(last.queue, 0.0);
+        prop_assert!(scheduler.candidates().iter().all(|one| one.queue == 0.0));
+    }
+}
