@@ -92,6 +92,11 @@ impl OffsetAllocator {
         length.max(1).next_multiple_of(self.unit)
     }
 
+    /// Bytes that must be free in one place for `allocate` to find `length` bytes in an empty segment.
+    pub fn needed(&self, length: u64, alignment: u64) -> u64 {
+        self.rounded(length).saturating_add(alignment.next_multiple_of(self.unit) - self.unit)
+    }
+
     /// Where a block that was given out lies.
     pub fn offset(&self, handle: u32) -> u64 {
         u64::from(self.blocks.get(handle).offset) * self.unit

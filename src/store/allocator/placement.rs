@@ -68,7 +68,8 @@ fn rank(candidates: &mut [Candidate]) {
     });
 }
 
-fn domains(candidates: &[Candidate]) -> usize {
+/// How many failure domains there are.
+pub fn domains(candidates: &[Candidate]) -> usize {
     let mut domains: Vec<u32> = candidates.iter().map(|candidate| candidate.domain).collect();
     domains.sort_unstable();
     domains.dedup();

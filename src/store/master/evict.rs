@@ -24,12 +24,16 @@ impl State {
     }
 
     /// The answer to a put that finds no memory: when that is likely to be better.
-    pub(super) fn no_space(&mut self, now: u64, bytes: u64) -> Refusal {
+    pub(super) fn no_space(&mut self, now: u64, size: u64, config: &ReplicateConfig) -> Refusal {
         let open = self.pool.iter().filter(|(_, segment)| segment.is_open && !segment.is_draining).count();
         if open == 0 {
             return Refusal::retry(Code::NoSpace, "no node gives memory", PATIENCE_MS);
         }
-        self.make_room(now, bytes);
+        // Nobody has to go for what finds no room then either. More memory may come some day: it is no mistake.
+        if let Some(reason) = self.pool.never_fits(size, config) {
+            return Refusal::new(Code::NoSpace, reason);
+        }
+        self.make_room(now, size * u64::from(config.count));
         let next = self.drops.values().map(|drop| drop.readers_until.saturating_sub(now)).min();
         let after =
             next.map_or(PATIENCE_MS, |left| u32::try_from(left).unwrap_or(u32::MAX).clamp(10, PATIENCE_MS));

@@ -89,7 +89,7 @@ impl State {
         self.change(at);
         let Some(taken) = self.allocate(now, size, config) else {
             self.end_if_quiet(at);
-            return Err(self.no_space(now, size * u64::from(config.count)));
+            return Err(self.no_space(now, size, config));
         };
         let generation = self.next_generation();
         let put = Put {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::store::allocator::offset::OffsetAllocator;
-use crate::store::allocator::placement::{Candidate, Taken, Wish, place};
+use crate::store::allocator::placement::{Candidate, Taken, Wish, domains, place};
 use crate::store::footer::stored_length;
 use crate::store::message::Offer;
 use crate::store::object::{Extent, Generation, NodeId, ReplicateConfig, SegmentId, stripe_length};
@@ -122,8 +122,61 @@ impl Pool {
         config: &ReplicateConfig,
         may_use: impl Fn(u32, &Segment) -> bool,
     ) -> Option<Vec<Vec<Taken>>> {
-        let mut candidates: Vec<Candidate> = self
-            .iter()
+        let mut candidates = self.candidates(config, may_use);
+        let alignment = self.alignment;
+        let pool = RefCell::new(self);
+        let take =
+            |slot: u32, length: u64| pool.borrow_mut().get_mut(slot)?.allocator.allocate(length, alignment);
+        let give_back = |taken: Taken| pool.borrow_mut().free(taken.segment, taken.block);
+        place_object(&mut candidates, size, config, take, give_back)
+    }
+
+    /// Why an object would find no memory even if nothing else were there; None if it would.
+    pub fn never_fits(&self, size: u64, config: &ReplicateConfig) -> Option<&'static str> {
+        let mut candidates = self.candidates(config, |_, _| true);
+        candidates.iter_mut().for_each(|one| one.free = one.capacity);
+        let (all, strict) = (candidates.clone(), config.strict_domains);
+        // What is left of each segment, and what each stripe took of it.
+        let left: BTreeMap<u32, u64> = all.iter().map(|one| (one.segment, one.capacity)).collect();
+        let (left, taken) = (RefCell::new(left), RefCell::new(Vec::new()));
+        let take = |slot: u32, length: u64| {
+            let (mut left, mut taken) = (left.borrow_mut(), taken.borrow_mut());
+            let (allocator, room) = (&self.get(slot)?.allocator, left.get_mut(&slot)?);
+            if allocator.needed(length, self.alignment) > *room {
+                return None;
+            }
+            let bytes = allocator.rounded(length).next_multiple_of(self.alignment).min(*room);
+            *room -= bytes;
+            taken.push(bytes);
+            u32::try_from(taken.len() - 1).ok()
+        };
+        let give_back = |gone: Taken| {
+            *left.borrow_mut().entry(gone.segment).or_default() += taken.borrow()[gone.block as usize];
+        };
+        if place_object(&mut candidates, size, config, take, give_back).is_some() {
+            return None;
+        }
+        let stripe = stored_length(stripe_length(size, config.stripes(size), 0));
+        let fits = |one: &Candidate| {
+            self.get(one.segment)
+                .is_some_and(|segment| segment.allocator.needed(stripe, self.alignment) <= one.capacity)
+        };
+        let large: Vec<Candidate> = all.into_iter().filter(fits).collect();
+        Some(match domains(&large) {
+            0 => "the object, or a stripe of it, is larger than every segment",
+            there if strict && there < usize::from(config.count) => {
+                "it is to have more replicas than there are failure domains with a segment that is large enough"
+            }
+            _ => "its replicas together are larger than all memory that they may lie in",
+        })
+    }
+
+    fn candidates(
+        &self,
+        config: &ReplicateConfig,
+        may_use: impl Fn(u32, &Segment) -> bool,
+    ) -> Vec<Candidate> {
+        self.iter()
             .filter(|(slot, segment)| segment.is_open && !segment.is_draining && may_use(*slot, segment))
             .map(|(slot, segment)| Candidate {
                 segment: slot,
@@ -132,24 +185,7 @@ impl Pool {
                 capacity: segment.allocator.capacity(),
                 preferred: config.preferred.iter().position(|name| **name == *segment.name),
             })
-            .collect();
-        let (replicas, stripes) = (usize::from(config.count), config.stripes(size));
-        let enough = if config.strict_domains { replicas } else { replicas.min(candidates.len()).max(1) };
-        let wish = Wish { replicas, stripes, strict: config.strict_domains };
-        let alignment = self.alignment;
-        let pool = RefCell::new(self);
-        let take = |slot: u32, stripe: usize| {
-            let length = stored_length(stripe_length(size, stripes, stripe));
-            pool.borrow_mut().get_mut(slot)?.allocator.allocate(length, alignment)
-        };
-        let give_back = |taken: Taken| pool.borrow_mut().free(taken.segment, taken.block);
-        let placed = place(&mut candidates, wish, take, give_back);
-        // With stripes a replica takes many segments, and others go without.
-        if placed.len() >= enough || stripes > 1 && !config.strict_domains && !placed.is_empty() {
-            return Some(placed);
-        }
-        placed.into_iter().flatten().for_each(|taken| pool.borrow_mut().free(taken.segment, taken.block));
-        None
+            .collect()
     }
 
     /// Where a stripe lies, for clients and nodes. None once its node is gone.
@@ -176,6 +212,28 @@ impl Pool {
         };
         self.iter().map(info).collect()
     }
+}
+
+/// Places the replicas of an object by `take(segment, bytes)`. None if it does not succeed; then nothing stays taken.
+fn place_object(
+    candidates: &mut [Candidate],
+    size: u64,
+    config: &ReplicateConfig,
+    mut take: impl FnMut(u32, u64) -> Option<u32>,
+    mut give_back: impl FnMut(Taken),
+) -> Option<Vec<Vec<Taken>>> {
+    let (replicas, stripes) = (usize::from(config.count), config.stripes(size));
+    let enough = if config.strict_domains { replicas } else { replicas.min(candidates.len()).max(1) };
+    let wish = Wish { replicas, stripes, strict: config.strict_domains };
+    let take_stripe =
+        |slot: u32, stripe: usize| take(slot, stored_length(stripe_length(size, stripes, stripe)));
+    let placed = place(candidates, wish, take_stripe, &mut give_back);
+    // With stripes a replica takes many segments, and others go without.
+    if placed.len() >= enough || stripes > 1 && !config.strict_domains && !placed.is_empty() {
+        return Some(placed);
+    }
+    placed.into_iter().flatten().for_each(give_back);
+    None
 }
 
 /// All stripes as places of one grant.

@@ -88,6 +88,41 @@ fn full_memory_makes_room_but_not_of_what_is_read() {
 }
 
 #[test]
+fn a_put_that_can_never_fit_evicts_nobody_and_is_not_told_to_come_back() {
+    let mut cluster = Cluster::new(4, 100);
+    for key in 0..12 {
+        cluster.put(&format!("k{key}"), 30 * KIB).expect("room");
+    }
+    cluster.run(6000);
+    let plain = ReplicateConfig::default();
+    let striped = ReplicateConfig { stripe_size: 64 << 10, ..plain.clone() };
+    let wide = ReplicateConfig { stripe_size: 128 << 10, ..plain.clone() };
+    // Nodes 2 and 3 are on one host, 4 and 5 on another.
+    let apart = ReplicateConfig { count: 3, strict_domains: true, ..plain.clone() };
+    let twice = ReplicateConfig { count: 2, strict_domains: true, ..striped.clone() };
+    for (size, config, reason) in [
+        (103 * KIB, &plain, "larger than every segment"),
+        (i64::MAX as u64, &plain, "larger than every segment"),
+        (600 * KIB, &wide, "larger than every segment"),
+        (KIB, &apart, "failure domains"),
+        (256 * KIB, &twice, "together"),
+    ] {
+        let refused = cluster.start("large", size, config, false).expect_err("it fits nowhere");
+        assert_eq!((refused.code, refused.retry_after_ms), (Code::NoSpace, None), "{refused}");
+        assert!(refused.reason.contains(reason), "{refused}, not {reason}");
+    }
+    cluster.run(1000);
+    assert_eq!((cluster.master.stats().evicted, cluster.master.stats().objects), (0, 12));
+    // What fits is told to come back, and finds room when enough has gone.
+    let granted = (0..12).any(|_| {
+        let granted = cluster.start("large", 95 * KIB, &plain, false);
+        cluster.run(200);
+        granted.inspect_err(|refusal| assert!(refusal.retry_after_ms.is_some(), "{refusal}")).is_ok()
+    });
+    assert!(granted);
+}
+
+#[test]
 fn exists_prolongs_a_lease_only_if_asked() {
     let mut cluster = Cluster::new(1, 64);
     cluster.put("k", 64 * KIB).expect("room");
