@@ -21,6 +21,18 @@ pub struct Offer {
     pub length: u64,
 }
 
+/// All that a node offers at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Rises with each change, from 1: what was overtaken on the way is known by it.
+    pub number: u64,
+    pub list: Vec<Offer>,
+    /// Those of them that are to be taken back: nothing new is to come there, and what is there is to move.
+    pub withdrawn: Vec<SegmentId>,
+    /// The node goes for good once it has no segment left.
+    pub is_leaving: bool,
+}
+
 /// Names one entry of a node for good: a range and who got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
@@ -70,7 +82,7 @@ pub enum Report {
         name: Arc<str>,
         /// Failure domain, such as the host.
         domain: Arc<str>,
-        offers: Vec<Offer>,
+        offers: Offers,
         promised: Epoch,
         /// It was never in a view, or gave up what it held when it was expelled.
         is_fresh: bool,
@@ -80,6 +92,8 @@ pub enum Report {
         node: NodeId,
         epoch: Epoch,
         ask: u64,
+        /// What it offered when this was written. A segment that comes later has no entries that matter.
+        offers: Offers,
         is_fresh: bool,
         after: Option<Cursor>,
         entries: Vec<Entry>,
@@ -92,6 +106,7 @@ pub enum Report {
         epoch: Epoch,
         sent: u64,
         view: Option<ViewId>,
+        offers: Offers,
     },
     /// Another master was promised this epoch.
     Refused {

@@ -5,9 +5,10 @@ use crate::store::object::{NodeId, SegmentId};
 use crate::store::refusal::{Refusal, Result};
 
 use super::change::Work;
+use super::segment::Segment;
 use super::shard::{ObjectRef, Place};
 use super::state::State;
-use super::task::{TaskId, TaskState};
+use super::task::{Task, TaskId, TaskState};
 
 /// Most objects of one drain that move at the same time.
 const AT_ONCE: usize = 16;
@@ -32,7 +33,26 @@ impl State {
         Ok(self.tasks.start(Some(Drain { slot, shard: 0, next: 0 })))
     }
 
+    /// What was to be moved from these segments is moved, or gone with them.
+    pub(super) fn end_drains(&mut self, slots: &[u32]) {
+        let is_here = |task: &Task| task.drain.as_ref().is_some_and(|drain| slots.contains(&drain.slot));
+        let ended = self.tasks.list.values_mut().filter(|task| task.info.state == TaskState::Running);
+        ended.filter(|task| is_here(task)).for_each(|task| task.info.state = TaskState::Done);
+    }
+
+    /// What nodes want back is drained without being asked for, by each master anew.
+    fn drain_withdrawn(&mut self) {
+        let is_due = |segment: &Segment| segment.is_withdrawn && !segment.is_draining;
+        let due = self.pool.iter().filter(|(_, segment)| is_due(segment));
+        let due: Vec<(NodeId, SegmentId)> = due.map(|(_, segment)| (segment.node, segment.id)).collect();
+        for (node, segment) in due {
+            // It was just found, and is not being drained.
+            let _ = self.drain(node, segment);
+        }
+    }
+
     pub(super) fn go_on_draining(&mut self, now: u64) {
+        self.drain_withdrawn();
         let is_running = |state: TaskState| state == TaskState::Running;
         let tasks =
             self.tasks.list.iter().filter(|(_, task)| is_running(task.info.state) && task.drain.is_some());

@@ -25,8 +25,7 @@ impl State {
 
     /// The answer to a put that finds no memory: when that is likely to be better.
     pub(super) fn no_space(&mut self, now: u64, size: u64, config: &ReplicateConfig) -> Refusal {
-        let open = self.pool.iter().filter(|(_, segment)| segment.is_open && !segment.is_draining).count();
-        if open == 0 {
+        if !self.pool.iter().any(|(_, segment)| segment.takes_objects()) {
             return Refusal::retry(Code::NoSpace, "no node gives memory", PATIENCE_MS);
         }
         // Nobody has to go for what finds no room then either. More memory may come some day: it is no mistake.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::store::message::{Cursor, Offer};
+use crate::store::message::{Cursor, Offers};
 use crate::store::object::{Epoch, MasterId, NodeId};
 use crate::store::view::{View, ViewId};
 
@@ -24,7 +24,7 @@ pub enum Phase {
 pub struct Node {
     pub name: Arc<str>,
     pub domain: Arc<str>,
-    pub offers: Vec<Offer>,
+    pub offers: Offers,
     /// Which questions are answered for: those to an earlier record of the node are not.
     pub ask: u64,
     pub promised: bool,

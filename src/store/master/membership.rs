@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Code;
-use crate::store::message::{Command, Offer, Report};
+use crate::store::message::{Command, Offers, Report};
 use crate::store::object::{Epoch, NodeId};
 use crate::store::refusal::{Refusal, Result};
 use crate::store::view::{View, ViewId};
@@ -97,19 +97,21 @@ impl State {
                     self.hello(now, node, (name, domain), offers, promised, is_fresh);
                 }
             }
-            Report::Page { node, epoch, ask, is_fresh, after, entries, next, view } => {
+            Report::Page { node, epoch, ask, offers, is_fresh, after, entries, next, view } => {
                 let Some(known) = self.heard(now, node, epoch).filter(|known| known.ask == ask) else {
                     return;
                 };
                 if !known.promised {
                     (known.promised, known.is_fresh, known.view) = (true, is_fresh, view);
                 }
+                self.offered(now, node, offers);
                 self.page(now, node, after, entries, next);
             }
-            Report::Following { node, epoch, sent, view } => {
+            Report::Following { node, epoch, sent, view, offers } => {
                 let Some(known) = self.heard(now, node, epoch) else { return };
                 known.answered = known.answered.max(Some(sent));
                 known.adopted = known.adopted.max(view);
+                self.offered(now, node, offers);
                 let term_ms = self.config.term_ms;
                 self.lead.count_answers(now, term_ms);
                 self.install(now);
@@ -134,7 +136,7 @@ impl State {
         now: u64,
         node: NodeId,
         (name, domain): (Arc<str>, Arc<str>),
-        offers: Vec<Offer>,
+        offers: Offers,
         promised: Epoch,
         is_fresh: bool,
     ) {
@@ -151,14 +153,13 @@ impl State {
             Node { ask: *last_ask, ..Node::default() }
         });
         (known.name, known.domain, known.heard_at) = (name, domain, now);
-        known.offers = offers;
         if promised > self.lead.epoch {
             self.outvoted(node, promised);
         }
         if self.lead.epoch == Epoch::default() {
             self.lead.epoch = Epoch(promised.0 + 1);
         }
-        self.offers_of(node);
+        self.offered(now, node, offers);
         let known = &self.lead.nodes[&node];
         if !known.promised && known.asked_at != Some(now) {
             self.claim(now, node);
@@ -231,9 +232,11 @@ impl State {
         let lease_ms = self.config.node_lease_ms;
         let may = |id: NodeId, node: &Node| {
             let is_new = self.lead.phase == Phase::Serving && node.is_fresh;
+            let goes = node.offers.is_leaving && (node.offers.list.is_empty() || !node.is_member);
             node.promised
                 && node.reported
                 && (node.is_member || is_new)
+                && !goes
                 && self.lead.is_heard(now, id, lease_ms)
         };
         self.lead.nodes.iter().filter(|(id, node)| may(**id, node)).map(|(id, _)| *id).collect()
@@ -315,7 +318,11 @@ impl State {
         }
         self.share_capacity();
         let gone = |id: &NodeId, node: &Node| node.is_member && !view.contains(*id);
+        let left = |(id, node): &(&NodeId, &Node)| gone(id, node) && node.offers.is_leaving;
+        let left: Vec<NodeId> = self.lead.nodes.iter().filter(left).map(|(id, _)| *id).collect();
         self.lead.nodes.retain(|id, node| !gone(id, node));
+        // Those who asked for it wait for the word. If it is lost, they say hello, and get it again.
+        left.into_iter().for_each(|node| self.send(node, Command::Expelled { view: view.id }));
         // Nobody asks for the others' votes any more, and their names turn them away.
         self.lead.dead.retain(|node| view.contains(*node));
     }

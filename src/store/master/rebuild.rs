@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::store::footer::stored_length;
-use crate::store::message::Cursor;
+use crate::store::message::{Cursor, Offers};
 use crate::store::object::{Entry, EntryState, MAX_REPLICAS, Name, NodeId, Version, stripe_length};
 
 use super::lead::{Node, Phase};
@@ -57,16 +57,36 @@ impl Candidate {
 }
 
 impl State {
-    /// Makes the segments that a node offers known.
+    /// Takes in what a node offers now: segments that came, and those that were taken back, which held nothing.
+    pub(super) fn offered(&mut self, now: u64, node: NodeId, offers: Offers) {
+        let Some(known) = self.lead.nodes.get_mut(&node) else { return };
+        if offers.number > known.offers.number {
+            known.offers = offers;
+            let offers = &self.lead.nodes[&node].offers;
+            let is_offered = |slot: &u32| {
+                let segment = self.pool.get(*slot);
+                segment.is_some_and(|segment| offers.list.iter().any(|offer| offer.segment == segment.id))
+            };
+            let gone: Vec<u32> =
+                self.pool.of_node(node).into_iter().filter(|slot| !is_offered(slot)).collect();
+            self.remove_segments(now, &gone);
+            self.offers_of(node);
+        }
+    }
+
+    /// Makes the segments that a node offers known. One that comes after the node has begun to report is empty: it was
+    /// mounted after the promise, and what earlier masters granted was so before it.
     pub(super) fn offers_of(&mut self, node: NodeId) {
         let Some(known) = self.lead.nodes.get(&node) else { return };
         let is_open = known.is_member && self.lead.phase == Phase::Serving;
-        for offer in &known.offers {
+        for offer in &known.offers.list {
             let slot = self.pool.add(node, &known.domain, offer);
             if let Some(segment) = slot.and_then(|slot| self.pool.get_mut(slot)) {
                 segment.is_open |= is_open;
+                segment.is_withdrawn = known.offers.withdrawn.contains(&offer.segment);
             }
         }
+        self.share_capacity();
     }
 
     /// Takes in a page of a report. Pages come in order: what was taken in already is passed over.
@@ -267,11 +287,17 @@ impl State {
     /// Forgets a node and all that lay on it.
     pub(super) fn remove_node(&mut self, now: u64, node: NodeId) {
         let slots = self.pool.of_node(node);
+        self.remove_segments(now, &slots);
+    }
+
+    /// Forgets segments and all that lay there.
+    fn remove_segments(&mut self, now: u64, slots: &[u32]) {
         if slots.is_empty() {
             return;
         }
+        self.end_drains(slots);
         let mut owners = Vec::new();
-        for slot in &slots {
+        for slot in slots {
             let keys: Vec<(u32, u64)> =
                 self.drops.range((*slot, 0)..=(*slot, u64::MAX)).map(|(key, _)| *key).collect();
             owners.extend(keys.iter().filter_map(|key| self.drops.remove(key)?.owner));

@@ -23,6 +23,14 @@ pub struct Segment {
     /// New objects may be placed here: the node is in a view that holds.
     pub is_open: bool,
     pub is_draining: bool,
+    /// Its node wants it back.
+    pub is_withdrawn: bool,
+}
+
+impl Segment {
+    pub fn takes_objects(&self) -> bool {
+        self.is_open && !self.is_draining && !self.is_withdrawn
+    }
 }
 
 /// A segment, for those who look on. Bytes.
@@ -87,8 +95,16 @@ impl Pool {
         let domain = *self.domains.entry(domain.clone()).or_insert(next);
         let allocator = OffsetAllocator::new(offer.length);
         let name = offer.name.clone();
-        let segment =
-            Segment { node, id: offer.segment, name, domain, allocator, is_open: false, is_draining: false };
+        let segment = Segment {
+            node,
+            id: offer.segment,
+            name,
+            domain,
+            allocator,
+            is_open: false,
+            is_draining: false,
+            is_withdrawn: false,
+        };
         let slot = self.slots.insert(Some(Box::new(segment)))?;
         self.by_id.insert((node, offer.segment), slot);
         Some(slot)
@@ -108,7 +124,7 @@ impl Pool {
 
     /// Bytes in use and in all, of segments that objects may be placed in.
     pub fn usage(&self) -> (u64, u64) {
-        let open = self.iter().filter(|(_, segment)| segment.is_open && !segment.is_draining);
+        let open = self.iter().filter(|(_, segment)| segment.takes_objects());
         open.fold((0, 0), |(used, capacity), (_, segment)| {
             (used + segment.allocator.used(), capacity + segment.allocator.capacity())
         })
@@ -177,7 +193,7 @@ impl Pool {
         may_use: impl Fn(u32, &Segment) -> bool,
     ) -> Vec<Candidate> {
         self.iter()
-            .filter(|(slot, segment)| segment.is_open && !segment.is_draining && may_use(*slot, segment))
+            .filter(|(slot, segment)| segment.takes_objects() && may_use(*slot, segment))
             .map(|(slot, segment)| Candidate {
                 segment: slot,
                 domain: segment.domain,
@@ -208,7 +224,7 @@ impl Pool {
             capacity: segment.allocator.capacity(),
             used: segment.allocator.used(),
             is_open: segment.is_open,
-            is_draining: segment.is_draining,
+            is_draining: segment.is_draining || segment.is_withdrawn,
         };
         self.iter().map(info).collect()
     }

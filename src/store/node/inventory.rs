@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::Code;
-use crate::store::message::{Cursor, Evidence, Offer, Report, Spot};
+use crate::store::message::{Cursor, Evidence, Offer, Offers, Report, Spot};
 use crate::store::object::{ClientId, Entry, EntryState, Epoch, Generation, MasterId, NodeId, SegmentId};
 use crate::store::refusal::{Refusal, Result};
 use crate::store::view::View;
@@ -49,6 +49,12 @@ pub struct Inventory {
     /// How long after this node was expelled somebody may still read from it.
     pub(super) horizon_ms: u64,
     pub(super) segments: BTreeMap<SegmentId, Segment>,
+    /// How often what is offered has changed.
+    changes: u64,
+    withdrawn: BTreeSet<SegmentId>,
+    /// Segments that were taken back. A late grant may still name them, so no other is called the same.
+    retired: BTreeSet<SegmentId>,
+    is_leaving: bool,
     pub(super) quarantined: BTreeSet<(SegmentId, u64)>,
 }
 
@@ -67,6 +73,10 @@ impl Inventory {
             floor: Generation::default(),
             horizon_ms,
             segments: BTreeMap::new(),
+            changes: 1,
+            withdrawn: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            is_leaving: false,
             quarantined: BTreeSet::new(),
         }
     }
@@ -83,10 +93,44 @@ impl Inventory {
         self.view.as_ref()
     }
 
-    /// Offers a segment; the next `hello` tells.
-    pub fn mount(&mut self, offer: Offer) {
-        let entries = BTreeMap::new();
-        self.segments.entry(offer.segment).or_insert(Segment { offer, entries });
+    /// Offers a segment; the next `hello`, or answer to a master, tells. False if there is or was one of this id, or the
+    /// node is about to leave.
+    pub fn mount(&mut self, offer: Offer) -> bool {
+        let id = offer.segment;
+        if self.is_leaving || self.segments.contains_key(&id) || self.retired.contains(&id) {
+            return false;
+        }
+        self.segments.insert(id, Segment { offer, entries: BTreeMap::new() });
+        self.changes += 1;
+        true
+    }
+
+    /// Asks masters to move what a segment holds elsewhere, this one and any later. `unmount` succeeds when that is done.
+    pub fn withdraw(&mut self, segment: SegmentId) -> Result<()> {
+        if !self.segments.contains_key(&segment) {
+            return Err(NO_SEGMENT);
+        }
+        self.changes += u64::from(self.withdrawn.insert(segment));
+        Ok(())
+    }
+
+    /// Asks masters to move all that this node holds, and then to go on without it. Whoever runs it takes back what
+    /// `unmount_withdrawn` names, until `has_left`.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+        self.withdrawn.extend(self.segments.keys());
+        self.changes += 1;
+    }
+
+    /// True once this node has left: it holds nothing, and no master counts on it.
+    pub fn has_left(&self) -> bool {
+        self.is_leaving && self.segments.is_empty() && self.is_fresh
+    }
+
+    /// Takes back the segments that were withdrawn and hold nothing any more.
+    pub fn unmount_withdrawn(&mut self) -> Vec<SegmentId> {
+        let withdrawn: Vec<SegmentId> = self.withdrawn.iter().copied().collect();
+        withdrawn.into_iter().filter(|segment| self.unmount(*segment).is_ok()).collect()
     }
 
     /// Takes back a segment in which nothing is held; BUSY otherwise.
@@ -97,9 +141,22 @@ impl Inventory {
             }
             Some(_) => {
                 self.segments.remove(&segment);
+                self.withdrawn.remove(&segment);
+                self.retired.insert(segment);
+                self.changes += 1;
                 Ok(())
             }
-            None => Err(Refusal::new(Code::NotFound, "no such segment")),
+            None => Err(NO_SEGMENT),
+        }
+    }
+
+    /// What is offered now.
+    pub fn offers(&self) -> Offers {
+        Offers {
+            number: self.changes,
+            list: self.segments.values().map(|segment| segment.offer.clone()).collect(),
+            withdrawn: self.withdrawn.iter().copied().collect(),
+            is_leaving: self.is_leaving,
         }
     }
 
@@ -108,7 +165,7 @@ impl Inventory {
             node: self.node,
             name: self.name.clone(),
             domain: self.domain.clone(),
-            offers: self.segments.values().map(|segment| segment.offer.clone()).collect(),
+            offers: self.offers(),
             promised: self.promised,
             is_fresh: self.is_fresh,
         }
@@ -124,7 +181,7 @@ impl Inventory {
         self.check_grant(node, entry.generation)?;
         let floor = self.floor;
         let Some(segment) = self.segments.get_mut(&entry.segment) else {
-            return Err(Refusal::new(Code::NotFound, "this node has no such segment"));
+            return Err(NO_SEGMENT);
         };
         let same =
             segment.entries.get(&entry.offset).filter(|held| held.entry.generation == entry.generation);
@@ -304,6 +361,8 @@ impl Inventory {
         }
     }
 }
+
+const NO_SEGMENT: Refusal = Refusal::new(Code::NotFound, "this node has no such segment");
 
 /// What a grant that is not worth anything any more is answered with.
 pub(super) const CANCELED: Refusal =

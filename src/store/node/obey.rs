@@ -49,7 +49,8 @@ impl Inventory {
                 }
                 let view = self.view.as_ref().map(|view| view.id);
                 let (node, epoch) = (self.node, self.promised);
-                vec![Reaction::Send(Report::Following { node, epoch, sent: *sent, view })]
+                let offers = self.offers();
+                vec![Reaction::Send(Report::Following { node, epoch, sent: *sent, view, offers })]
             }
             Command::Drop { spot, length, readers_ms, writer_done } => {
                 self.drop_entry(*spot, *length, now.saturating_add(*readers_ms), *writer_done)
@@ -82,7 +83,8 @@ impl Inventory {
     fn report(&self, now: u64, ask: u64, after: Option<Cursor>) -> Report {
         let (entries, next) = self.page(now, after, PAGE);
         let (node, epoch, is_fresh, view) = (self.node, self.promised, self.is_fresh, self.view.clone());
-        Report::Page { node, epoch, ask, is_fresh, after, entries, next, view }
+        let offers = self.offers();
+        Report::Page { node, epoch, ask, offers, is_fresh, after, entries, next, view }
     }
 
     fn drop_entry(

@@ -13,7 +13,7 @@ use super::message::{Address, Body, Place, Touch, Touched};
 use super::truth::{Held, PINNED_KEYS, Writing};
 use super::world::{Context, Event};
 
-const CELLS: u64 = 80;
+const CELLS: u64 = 24;
 const SEGMENT: SegmentId = SegmentId(1);
 const TICK_MS: u64 = 40;
 /// The writer of fetches.

@@ -2,10 +2,11 @@
 
 mod failover;
 mod objects;
+mod segments;
 
 use super::*;
 use crate::error::Code;
-use crate::store::message::{Offer, Report};
+use crate::store::message::{Command, Offer, Report};
 use crate::store::node::{Inventory, Reaction};
 use crate::store::object::*;
 use crate::store::refusal::{Refusal, Result};
@@ -70,6 +71,7 @@ impl Cluster {
                 self.tell(hello);
                 let released = self.nodes[index].tick(self.now);
                 self.react(released);
+                self.nodes[index].unmount_withdrawn();
             }
             self.master.tick(self.now);
             self.settle();
