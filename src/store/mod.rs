@@ -23,6 +23,7 @@ pub mod eviction;
 pub mod master;
 pub mod node;
 
+pub mod client;
 pub mod sim;
 
 pub mod wire;

@@ -12,10 +12,39 @@ pub fn crc32c_of(mem: Mem) -> u32 {
     mem.with_bytes(crc32c)
 }
 
+/// CRC32C of bytes that come in pieces.
+pub struct Crc32c {
+    digest: crc_fast::Digest,
+}
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Crc32c { digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi) }
+    }
+}
+
+impl Crc32c {
+    pub fn update(&mut self, mem: Mem) {
+        mem.with_bytes(|bytes| self.digest.update(bytes));
+    }
+
+    pub fn value(&self) -> u32 {
+        // It is 32 bits wide.
+        self.digest.finalize() as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn matches_the_published_check_value() {
-        assert_eq!(super::crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        let mut pieces = Crc32c::default();
+        for piece in [&b"1234"[..], b"", b"56789"] {
+            pieces.update(Mem::of(piece));
+        }
+        assert_eq!(pieces.value(), 0xe306_9283);
     }
 }

@@ -300,13 +300,55 @@ pub struct Offer {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct Offers {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub list: Vec<Offer>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub withdrawn: Vec<u64>,
+    #[prost(bool, tag = "4")]
+    pub is_leaving: bool,
+}
+
+impl From<&message::Offers> for Offers {
+    fn from(offers: &message::Offers) -> Offers {
+        let offer = |offer: &message::Offer| Offer {
+            segment: offer.segment.0,
+            name: offer.name.as_ref().into(),
+            length: offer.length,
+        };
+        Offers {
+            number: offers.number,
+            list: offers.list.iter().map(offer).collect(),
+            withdrawn: offers.withdrawn.iter().map(|segment| segment.0).collect(),
+            is_leaving: offers.is_leaving,
+        }
+    }
+}
+
+impl TryFrom<Option<Offers>> for message::Offers {
+    type Error = Error;
+
+    fn try_from(offers: Option<Offers>) -> Result<message::Offers> {
+        let offers = offers.ok_or_else(|| lacking("offers"))?;
+        Ok(message::Offers {
+            number: offers.number,
+            list: offers.list.into_iter().map(offered).collect::<Result<_>>()?,
+            withdrawn: offers.withdrawn.into_iter().map(SegmentId).collect(),
+            is_leaving: offers.is_leaving,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct Hello {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(string, tag = "2")]
     pub domain: String,
-    #[prost(message, repeated, tag = "3")]
-    pub offers: Vec<Offer>,
+    #[prost(message, optional, tag = "3")]
+    pub offers: Option<Offers>,
     #[prost(uint64, tag = "4")]
     pub promised: u64,
     #[prost(bool, tag = "5")]
@@ -329,6 +371,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     #[prost(message, optional, tag = "7")]
     pub view: Option<View>,
+    #[prost(message, optional, tag = "8")]
+    pub offers: Option<Offers>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -339,6 +383,8 @@ pub struct Following {
     pub sent: u64,
     #[prost(message, optional, tag = "3")]
     pub view: Option<ViewId>,
+    #[prost(message, optional, tag = "4")]
+    pub offers: Option<Offers>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -399,21 +445,16 @@ impl From<&message::Report> for Report {
     fn from(report: &message::Report) -> Report {
         let (node, said) = match report {
             message::Report::Hello { node, name, domain, offers, promised, is_fresh } => {
-                let offer = |offer: &message::Offer| Offer {
-                    segment: offer.segment.0,
-                    name: offer.name.as_ref().into(),
-                    length: offer.length,
-                };
                 let hello = Hello {
                     name: name.as_ref().into(),
                     domain: domain.as_ref().into(),
-                    offers: offers.iter().map(offer).collect(),
+                    offers: Some(offers.into()),
                     promised: promised.0,
                     is_fresh: *is_fresh,
                 };
                 (node, Said::Hello(hello))
             }
-            message::Report::Page { node, epoch, ask, is_fresh, after, entries, next, view } => {
+            message::Report::Page { node, epoch, ask, is_fresh, offers, after, entries, next, view } => {
                 let page = Page {
                     epoch: epoch.0,
                     ask: *ask,
@@ -422,11 +463,13 @@ impl From<&message::Report> for Report {
                     entries: entries.iter().map(Entry::from).collect(),
                     next: next.map(Cursor::from),
                     view: view.as_deref().map(View::from),
+                    offers: Some(offers.into()),
                 };
                 (node, Said::Page(page))
             }
-            message::Report::Following { node, epoch, sent, view } => {
-                (node, Said::Following(Following { epoch: epoch.0, sent: *sent, view: view.map(Into::into) }))
+            message::Report::Following { node, epoch, sent, view, offers } => {
+                let (view, offers) = (view.map(Into::into), Some(offers.into()));
+                (node, Said::Following(Following { epoch: epoch.0, sent: *sent, view, offers }))
             }
             message::Report::Refused { node, promised } => {
                 (node, Said::Refused(Refused { promised: promised.0 }))
@@ -453,7 +496,7 @@ impl TryFrom<Report> for message::Report {
                 node,
                 name: hello.name.into(),
                 domain: hello.domain.into(),
-                offers: hello.offers.into_iter().map(offered).collect::<Result<_>>()?,
+                offers: hello.offers.try_into()?,
                 promised: Epoch(hello.promised),
                 is_fresh: hello.is_fresh,
             },
@@ -466,12 +509,14 @@ impl TryFrom<Report> for message::Report {
                 entries: page.entries.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
                 next: page.next.map(Into::into),
                 view: page.view.map(TryInto::try_into).transpose()?,
+                offers: page.offers.try_into()?,
             },
             Said::Following(following) => message::Report::Following {
                 node,
                 epoch: Epoch(following.epoch),
                 sent: following.sent,
                 view: following.view.map(Into::into),
+                offers: following.offers.try_into()?,
             },
             Said::Refused(refused) => message::Report::Refused { node, promised: Epoch(refused.promised) },
             Said::Dropped(dropped) => {

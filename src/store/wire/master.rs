@@ -4,6 +4,7 @@ use prost::Message;
 
 use super::Call;
 pub use super::control::Report;
+pub use super::parts::Entry as EntryOnWire;
 use super::parts::{Entry, Failed, Replica};
 use crate::error::{Error, Result};
 use crate::store::master::{Grant as Granted, Located as Found};

@@ -85,6 +85,8 @@ fn reports_arrive_as_they_were_made() {
     use message::Report::*;
     let node = NodeId(u64::MAX - 1);
     let offer = message::Offer { segment: SegmentId(1), name: "s".into(), length: 1 << 30 };
+    let (list, withdrawn) = (vec![offer], vec![SegmentId(1)]);
+    let offers = message::Offers { number: 3, list, withdrawn, is_leaving: true };
     let writing = EntryState::Writing { writer: ClientId(6) };
     let (epoch, ask, sent) = (Epoch(2), 4, 5);
     let entries = [writing, EntryState::Committed, EntryState::Quarantined].map(entry).to_vec();
@@ -93,12 +95,22 @@ fn reports_arrive_as_they_were_made() {
             node,
             name: "n".into(),
             domain: "rack".into(),
-            offers: vec![offer],
+            offers: offers.clone(),
             promised: epoch,
             is_fresh: true,
         },
-        Page { node, epoch, ask, is_fresh: false, after: None, entries, next: None, view: Some(view()) },
-        Following { node, epoch, sent, view: Some(view().id) },
+        Page {
+            node,
+            epoch,
+            ask,
+            is_fresh: false,
+            offers: offers.clone(),
+            after: None,
+            entries,
+            next: None,
+            view: Some(view()),
+        },
+        Following { node, epoch, sent, view: Some(view().id), offers },
         Refused { node, promised: epoch },
         Dropped { node, spot: spot(), released: true },
         Fetched { node, spot: spot(), done: false },
@@ -121,7 +133,8 @@ fn a_message_of_many_empty_parts_is_refused_before_it_is_read() {
 #[test]
 fn a_node_cannot_offer_more_than_there_can_be() {
     for length in [0, u64::MAX] {
-        let offers = vec![message::Offer { segment: SegmentId(1), name: "s".into(), length }];
+        let list = vec![message::Offer { segment: SegmentId(1), name: "s".into(), length }];
+        let offers = message::Offers { list, ..Default::default() };
         let hello = message::Report::Hello {
             node: NodeId(1),
             name: "n".into(),

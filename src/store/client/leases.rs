@@ -1,0 +1,87 @@
+//! What this client may read without asking: objects that it looked up, until their leases end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::store::master::Located;
+use crate::store::object::{Replica, Version};
+
+/// An object, as a master located it.
+#[derive(Debug)]
+pub struct Lease {
+    pub version: Version,
+    pub size: u64,
+    pub replicas: Vec<Replica>,
+    /// What is read later does not count.
+    pub until_ns: u64,
+}
+
+impl Lease {
+    /// `asked_ns`: when the question was sent, or earlier.
+    pub fn new(located: Located, asked_ns: u64) -> Lease {
+        let Located { version, size, replicas, lease_ms } = located;
+        Lease {
+            version,
+            size,
+            replicas,
+            until_ns: asked_ns.saturating_add(lease_ms.saturating_mul(1_000_000)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    by_key: HashMap<Box<[u8]>, Arc<Lease>>,
+    /// In the order in which they came, which is nearly that in which they end.
+    order: VecDeque<Box<[u8]>>,
+}
+
+pub struct Leases {
+    known: Mutex<Known>,
+    capacity: usize,
+}
+
+impl Leases {
+    /// Room for so many; 0 keeps none.
+    pub fn new(capacity: usize) -> Leases {
+        Leases { known: Mutex::default(), capacity }
+    }
+
+    pub fn get(&self, key: &[u8], now_ns: u64) -> Option<Arc<Lease>> {
+        if self.capacity == 0 {
+            return None;
+        }
+        self.known.lock().by_key.get(key).filter(|lease| lease.until_ns > now_ns).cloned()
+    }
+
+    pub fn put(&self, key: &[u8], lease: &Arc<Lease>) {
+        if self.capacity == 0 {
+            return;
+        }
+        let mut known = self.known.lock();
+        if known.by_key.insert(key.into(), lease.clone()).is_some() {
+            return;
+        }
+        known.order.push_back(key.into());
+        while known.order.len() > self.capacity {
+            if let Some(oldest) = known.order.pop_front() {
+                known.by_key.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whoever changed an object here does not want to see what it was.
+    pub fn forget(&self, key: &[u8]) {
+        if self.capacity > 0 {
+            let mut known = self.known.lock();
+            // Its place in the order is left: whoever comes under it goes a little early.
+            known.by_key.remove(key);
+        }
+    }
+
+    pub fn forget_all(&self) {
+        *self.known.lock() = Known::default();
+    }
+}

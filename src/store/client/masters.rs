@@ -1,0 +1,176 @@
+//! The way to whoever leads: one of several addresses, found anew when it changes.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::calls::ask;
+use crate::error::{Code, Error, Result};
+use crate::rpc::{Address, Client, Terms};
+use crate::store::wire::master::{Greet, Welcome};
+use crate::store::wire::{Call, MASTER_SERVICE};
+use crate::sys::clock;
+use crate::sys::reactor::Reactor;
+use crate::{bail, fail};
+
+/// How long one master may think before another is asked.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Between two rounds over all masters.
+const PAUSE: Duration = Duration::from_millis(20);
+
+struct Current {
+    client: Arc<Client>,
+    welcome: Welcome,
+}
+
+pub struct Masters {
+    addresses: Vec<String>,
+    terms: Terms,
+    reactor: Arc<Reactor>,
+    current: Mutex<Option<Arc<Current>>>,
+    /// Which address is tried next.
+    turn: Mutex<usize>,
+}
+
+/// True of failures that another master, or the same one a little later, may not have.
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotReady | Code::Unreachable | Code::ConnectionLost | Code::Timeout | Code::Exhausted
+    )
+}
+
+impl Masters {
+    /// `addresses`: `host:port` of each master there may be.
+    pub fn new(addresses: &[String], psk: Option<Arc<[u8]>>, reactor: &Arc<Reactor>) -> Result<Masters> {
+        if addresses.is_empty() {
+            bail!(InvalidArgument, "no master was named");
+        }
+        Ok(Masters {
+            addresses: addresses.to_vec(),
+            terms: Terms { service: MASTER_SERVICE, psk },
+            reactor: reactor.clone(),
+            current: Mutex::new(None),
+            turn: Mutex::new(0),
+        })
+    }
+
+    /// Asks whoever leads. With `again`, a question whose answer was lost is asked once more, here or elsewhere.
+    pub fn ask<C: Call>(&self, call: &C, deadline_ns: u64, again: bool) -> Result<C::Reply> {
+        self.ask_until(call, deadline_ns, again, |_| false).map(|(reply, _)| reply)
+    }
+
+    /// As `ask`; an answer that says that this master does not serve yet is none, until time is over. With when the
+    /// question was sent that was answered.
+    pub fn ask_until<C: Call>(
+        &self,
+        call: &C,
+        deadline_ns: u64,
+        again: bool,
+        is_not_ready: impl Fn(&C::Reply) -> bool,
+    ) -> Result<(C::Reply, u64)> {
+        loop {
+            let current = self.current(deadline_ns)?;
+            let asked_ns = clock::now_ns();
+            let error = match ask(&current.client, call, attempt(deadline_ns)) {
+                Ok(reply) if is_not_ready(&reply) && !is_over(deadline_ns) => None,
+                Ok(reply) => return Ok((reply, asked_ns)),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = error {
+                // Unless it certainly arrived nowhere, it may have been carried out.
+                let was_heard = !matches!(error.code, Code::Unreachable | Code::NotReady);
+                if !is_passing(error.code) || was_heard && !again || is_over(deadline_ns) {
+                    return Err(error.context(format_args!("asking the master {}", current.client.address())));
+                }
+            }
+            self.leave(&current);
+            std::thread::sleep(PAUSE.min(clock::until(deadline_ns)));
+        }
+    }
+
+    /// What the master that is asked said of itself.
+    pub fn welcome(&self, deadline_ns: u64) -> Result<Welcome> {
+        Ok(self.current(deadline_ns)?.welcome.clone())
+    }
+
+    pub fn tick(&self, now: u64) -> bool {
+        let current = self.current.lock().clone();
+        current.is_some_and(|current| current.client.tick(now))
+    }
+
+    fn current(&self, deadline_ns: u64) -> Result<Arc<Current>> {
+        loop {
+            if let Some(current) = self.current.lock().clone() {
+                return Ok(current);
+            }
+            match self.find(deadline_ns) {
+                Ok(found) => return Ok(self.current.lock().insert(found).clone()),
+                Err(error) if is_over(deadline_ns) || !is_passing(error.code) => return Err(error),
+                Err(_) => std::thread::sleep(PAUSE.min(clock::until(deadline_ns))),
+            }
+        }
+    }
+
+    fn leave(&self, current: &Arc<Current>) {
+        let mut held = self.current.lock();
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, current)) {
+            *held = None;
+        }
+    }
+
+    /// Greets one master after the other; one that serves is best.
+    fn find(&self, deadline_ns: u64) -> Result<Arc<Current>> {
+        let mut failure = None;
+        let mut second_best = None;
+        for _ in 0..self.addresses.len() {
+            let turn = {
+                let mut turn = self.turn.lock();
+                *turn = (*turn + 1) % self.addresses.len();
+                *turn
+            };
+            let name = &self.addresses[turn];
+            let greeted = self
+                .greet(name, deadline_ns)
+                .map_err(|error| error.context(format_args!("greeting the master {name}")));
+            match greeted {
+                Ok(current) if current.welcome.is_serving => return Ok(current),
+                Ok(current) => second_best = Some(current),
+                Err(error) => failure = Some(error),
+            }
+        }
+        second_best.ok_or_else(|| failure.unwrap_or_else(|| fail!(Internal, "no master was asked")))
+    }
+
+    fn greet(&self, name: &str, deadline_ns: u64) -> Result<Arc<Current>> {
+        let client = Client::new(&self.reactor, 0, Address::Tcp(resolve(name)?), self.terms.clone());
+        let welcome = ask(&client, &Greet {}, attempt(deadline_ns))?;
+        if !welcome.local.is_empty() {
+            // Where both are on one host there is a shorter way. Nobody else can have its name.
+            let local =
+                Client::new(&self.reactor, 0, Address::Local(welcome.local.clone()), self.terms.clone());
+            if ask(&local, &Greet {}, attempt(deadline_ns)).is_ok_and(|other| other.master == welcome.master)
+            {
+                return Ok(Arc::new(Current { client: local, welcome }));
+            }
+        }
+        Ok(Arc::new(Current { client, welcome }))
+    }
+}
+
+fn attempt(deadline_ns: u64) -> u64 {
+    deadline_ns.min(clock::after(ATTEMPT))
+}
+
+fn is_over(deadline_ns: u64) -> bool {
+    clock::now_ns() >= deadline_ns
+}
+
+pub fn resolve(name: &str) -> Result<SocketAddr> {
+    let nowhere =
+        |error: std::io::Error| Error::new(Code::Unreachable, format!("resolving {name:?}: {error}"));
+    let mut found = name.to_socket_addrs().map_err(nowhere)?;
+    found.next().ok_or_else(|| fail!(Unreachable, "{name:?} has no address"))
+}
