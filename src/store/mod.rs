@@ -8,8 +8,9 @@
 //!   node/  inventories: the truth about the memory that a node gives
 //! ```
 //!
-//! What is here does no I/O, reads no clock and has no threads: every call brings the time, and what is to be sent
-//! comes back as a list. `sim/` plays whole clusters with it. docs/store-protocol.md has the rules.
+//! What decides does no I/O, reads no clock and has no threads: every call brings the time, and what is to be sent
+//! comes back as a list. Folders named `server` put it behind connections and a clock. `sim/` plays whole
+//! clusters with it. docs/store-protocol.md has the rules.
 
 pub mod footer;
 pub mod message;

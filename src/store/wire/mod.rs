@@ -13,6 +13,7 @@ mod control;
 pub mod master;
 pub mod node;
 mod parts;
+pub mod quick;
 
 #[cfg(test)]
 mod tests;
