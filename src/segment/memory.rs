@@ -568,8 +568,8 @@ fn try_allocate(length: usize, huge_page: usize, options: &MemoryOptions) -> Res
     };
     let file = mmap::memory_file("mooncake", length, huge_page).map_err(out_of_memory)?;
     let mapping = mmap::Mapping::of_file(&file, length, true).map_err(out_of_memory)?;
-    // Ours stays writable: the seal forbids new writable mappings only.
-    let read_only = options.permissions & REMOTE_WRITE == 0;
+    // Ours stays writable: the seal forbids new writable mappings only. What is for nobody yet may be shared with writers.
+    let read_only = options.permissions == REMOTE_READ;
     mmap::seal(&file, read_only).context("sealing a memory file")?;
     Ok(Allocation { file, mapping, is_huge: huge_page != 0 })
 }

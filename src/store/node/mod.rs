@@ -5,6 +5,7 @@
 
 pub mod inventory;
 mod obey;
+pub mod server;
 
 #[cfg(test)]
 mod tests;

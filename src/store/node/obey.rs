@@ -37,6 +37,11 @@ impl Inventory {
         reactions
     }
 
+    /// Whether this is an order of the master that the node obeys.
+    pub fn follows(&self, order: &Order) -> bool {
+        order.epoch == self.promised && order.master == self.master
+    }
+
     fn carry_out(&mut self, now: u64, command: &Command) -> Vec<Reaction> {
         match command {
             Command::Claim { ask, after } => vec![Reaction::Send(self.report(now, *ask, *after))],
