@@ -19,6 +19,7 @@ pub enum Kind {
     Request = 1,
     Batch = 2,
     Notify = 3,
+    Store = 4,
 }
 
 /// One completion. `status` None is success.

@@ -47,7 +47,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn queue(&self, cq: u64) -> Result<Arc<Cq>> {
+    pub fn queue(&self, cq: u64) -> Result<Arc<Cq>> {
         self.queues.read().get(cq).cloned()
     }
 

@@ -3,7 +3,6 @@
 pub mod batch;
 pub mod cq;
 pub mod dispatch;
-mod errands;
 mod few;
 pub mod group;
 mod meeting;

@@ -8,7 +8,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::Engine;
-use super::errands::Errands;
 use super::notify::Message;
 use crate::config::Config;
 use crate::error::{Context, Result};
@@ -18,6 +17,7 @@ use crate::segment::memory::MemoryTable;
 use crate::segment::mooncake::{
     Buffer, MooncakeSegment, Native, PROTOCOL_VERSION, RpcAddress, rpc_key, segment_key,
 };
+use crate::sys::errands::Errands;
 use crate::sys::reactor::Reactor;
 use crate::telemetry::metrics::Metrics;
 use crate::transport::mooncake::{Answers, Daemon, Hub, Target};

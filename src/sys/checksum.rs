@@ -12,6 +12,19 @@ pub fn crc32c_of(mem: Mem) -> u32 {
     mem.with_bytes(crc32c)
 }
 
+/// CRC32C of ranges that are read as one.
+pub fn crc32c_of_all(pieces: &[Mem]) -> u32 {
+    let mut crc = Crc32c::default();
+    pieces.iter().for_each(|piece| crc.update(*piece));
+    crc.value()
+}
+
+/// CRC32C of two runs of bytes, one after the other, of which the second has `length`.
+pub fn join(first: u32, second: u32, length: u64) -> u32 {
+    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
+    crc_fast::checksum_combine(algorithm, first.into(), second.into(), length) as u32
+}
+
 /// CRC32C of bytes that come in pieces.
 pub struct Crc32c {
     digest: crc_fast::Digest,

@@ -3,6 +3,7 @@
 pub mod checksum;
 pub mod clock;
 pub mod dylib;
+pub mod errands;
 pub mod fork;
 pub mod futex;
 pub mod listener;

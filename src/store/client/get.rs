@@ -107,6 +107,46 @@ impl Store {
         results.into_iter().map(|result| result.unwrap_or_else(|| Err(expired()))).collect()
     }
 
+    /// Looks objects up, and holds leases of them.
+    pub(super) fn look_up(&self, keys: &[&[u8]], fresh: bool, until: u64) -> Vec<Result<Arc<Lease>>> {
+        let nothing: Vec<(&[u8], Wanted<'_>)> = keys.iter().map(|key| (*key, Wanted::Parts(&[]))).collect();
+        let all: Vec<usize> = (0..keys.len()).collect();
+        let mut results: Vec<Option<Result<Got>>> = keys.iter().map(|_| None).collect();
+        let mut found: Vec<Option<Arc<Lease>>> = keys.iter().map(|_| None).collect();
+        for one in self.locate(&nothing, &all, fresh, until, &mut results) {
+            found[one.index] = Some(one.lease);
+        }
+        let word = |(lease, result): (Option<Arc<Lease>>, Option<Result<Got>>)| match (lease, result) {
+            (Some(lease), _) => Ok(lease),
+            (None, Some(Err(failure))) => Err(failure),
+            (None, _) => Err(unanswered()),
+        };
+        found.into_iter().zip(results).map(word).collect()
+    }
+
+    /// Reads of an object by this lease and no other. Errors: LEASE_EXPIRED, and as of `get`.
+    pub(super) fn get_leased(
+        &self,
+        key: &[u8],
+        lease: &Arc<Lease>,
+        wanted: Wanted<'_>,
+        until: u64,
+    ) -> Result<Got> {
+        wanted.check(lease.size)?;
+        let borrowed = Borrowed::new(&self.engine, wanted.pieces())?;
+        let wanted = [(key, wanted)];
+        let lease = lease.clone();
+        let mut pending = vec![Pending { index: 0, lease, replica: 0, is_old: false, failure: None }];
+        let mut results = vec![None];
+        while !pending.is_empty() {
+            if !self.read_all(&wanted, &mut pending, until, &mut results).is_empty() {
+                break;
+            }
+        }
+        drop(borrowed);
+        results.remove(0).unwrap_or_else(|| Err(expired()))
+    }
+
     /// Finds out where objects lie. Those that cannot be read have their results then.
     fn locate(
         &self,

@@ -7,6 +7,7 @@
 //! Every operation takes many keys and gives one result for each. A thread that calls waits for the result; many may
 //! call at once.
 
+mod background;
 mod calls;
 mod failure;
 mod get;
@@ -18,6 +19,7 @@ mod nodes;
 mod pieces;
 mod put;
 mod read;
+mod session;
 mod tasks;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub use failure::{Failure, Result};
 pub use get::{GetOptions, Got, Part, Wanted};
 pub use keys::{Known, Listed, Matching, Removed};
 pub use put::{Put, PutOptions};
+pub use session::{GetSession, PutSession};
 pub use tasks::{Progress, Segment, TaskState, Usage};
 
 use std::sync::{Arc, Weak};
@@ -35,6 +38,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::error::{self, Context};
 use crate::sys::clock;
+use crate::sys::errands::Errands;
 use crate::sys::random;
 use crate::sys::reactor::{Clockwork, Reactor};
 
@@ -80,6 +84,7 @@ pub struct Store {
     nodes: Nodes,
     leases: Leases,
     rooms: Rooms,
+    errands: Errands,
 }
 
 impl Store {
@@ -114,6 +119,7 @@ impl Store {
             masters,
             leases: Leases::new(options.lease_cache),
             rooms: Rooms::new(&engine),
+            errands: Errands::default(),
             engine,
             reactor: reactor.clone(),
         });
@@ -125,6 +131,12 @@ impl Store {
         &self.engine
     }
 
+    /// Ends the client: what runs in the background ends first, what waits to run does not begin.
+    pub fn close(&self) {
+        self.errands.close();
+        self.reactor.stop();
+    }
+
     fn until(&self, deadline: Option<Duration>) -> u64 {
         clock::after(deadline.unwrap_or(self.deadline))
     }
@@ -132,7 +144,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.reactor.stop();
+        self.close();
     }
 }
 

@@ -10,6 +10,7 @@ use super::calls::{Outgoing, ask_all};
 use super::failure::{Failure, Result};
 use super::memory::Borrowed;
 use super::nodes::{Attachment, NodeLink};
+use super::read::extent_of;
 use super::{Store, pieces};
 use crate::engine::batch::{BatchOptions, Local, Request};
 use crate::error::{Code, Error};
@@ -17,7 +18,7 @@ use crate::fail;
 use crate::store::footer;
 use crate::store::master::Grant;
 use crate::store::message::Spot;
-use crate::store::object::{Entry, NodeId, ReplicateConfig, Version, stripe_length};
+use crate::store::object::{CHECKSUM_BLOCK, Entry, NodeId, ReplicateConfig, Version, stripe_length};
 use crate::store::wire::master::{
     Outcome, PutCommit, PutItem, PutRef, PutRevoke, PutStart, Replication, Results,
 };
@@ -58,6 +59,17 @@ pub(super) struct Granted {
     pub failure: Option<Failure>,
     /// Something was sent for it that nobody confirmed.
     pub is_in_doubt: bool,
+    /// How long it may take; after that the grant may be taken back.
+    pub deadline_ms: u64,
+    /// For each entry that is written through the engine: how.
+    ways: Vec<Option<Way>>,
+}
+
+/// How a node is called, and how its memory is reached.
+#[derive(Clone)]
+struct Way {
+    link: Arc<NodeLink>,
+    attachment: Arc<Attachment>,
 }
 
 impl Granted {
@@ -68,6 +80,26 @@ impl Granted {
     fn is_live(&self) -> bool {
         self.failure.is_none()
     }
+
+    /// The blocks that these bytes of the object lie in: which, from where on in the block, and how many bytes.
+    pub fn block_parts(offset: u64, length: u64) -> Vec<(u64, u64, u64)> {
+        let (mut at, end) = (offset, offset + length);
+        let mut parts = Vec::new();
+        while at < end {
+            let block = at / CHECKSUM_BLOCK;
+            let next = ((block + 1) * CHECKSUM_BLOCK).min(end);
+            parts.push((block, at % CHECKSUM_BLOCK, next - at));
+            at = next;
+        }
+        parts
+    }
+}
+
+/// Bytes for an entry, from `from` on in its range.
+struct Write {
+    at: At,
+    from: u64,
+    local: Vec<Mem>,
 }
 
 /// An entry of a granted put, by index of the put and of the entry.
@@ -131,10 +163,19 @@ impl Store {
                 (None, None) => Err(unanswered()),
             };
             match grant {
-                Ok(Grant { version, entries, .. }) => {
+                Ok(Grant { version, deadline_ms, entries }) => {
+                    let ways = entries.iter().map(|_| None).collect();
                     let size = puts[index].1;
-                    let mut put =
-                        Granted { index, version, size, entries, failure: None, is_in_doubt: false };
+                    let mut put = Granted {
+                        index,
+                        version,
+                        size,
+                        entries,
+                        failure: None,
+                        is_in_doubt: false,
+                        deadline_ms,
+                        ways,
+                    };
                     if let Err(error) = check(&put) {
                         put.fail(error);
                     }
@@ -187,7 +228,7 @@ impl Store {
 
     fn write_inline(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
         let (mut calls, mut parts) = (Vec::new(), Vec::new());
-        for (node, entries) in by_node(granted, entries) {
+        for (node, entries) in by_node(granted, &entries) {
             let Some(link) = self.nodes.known(node) else { continue };
             let mut rest = entries.as_slice();
             while !rest.is_empty() {
@@ -234,139 +275,181 @@ impl Store {
     }
 
     fn write_directly(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
-        let mut ways = BTreeMap::new();
+        self.open_entries(granted, &entries, until);
+        let live: Vec<At> = entries.into_iter().filter(|(put, _)| granted[*put].is_live()).collect();
+        let mut stripes = Vec::with_capacity(live.len());
+        for (put, entry) in &live {
+            let put = &granted[*put];
+            stripes.push(stripe_of(puts[put.index].from, put, &put.entries[*entry].1));
+        }
+        let mut room = match self.rooms.take(stripes.iter().map(|(_, footer)| footer.len()).sum()) {
+            Ok(room) => room,
+            Err(error) => return live.iter().for_each(|(put, _)| granted[*put].fail(error.clone())),
+        };
+        let mut writes = Vec::with_capacity(2 * live.len());
+        for (at, (stripe, footer)) in live.iter().zip(stripes) {
+            let length = data_length(&granted[at.0].entries[at.1].1);
+            let copy = room.next(footer.len());
+            copy.write(&footer);
+            writes.push(Write { at: *at, from: 0, local: stripe });
+            writes.push(Write { at: *at, from: footer::offset(length), local: vec![copy] });
+        }
+        self.transfer(granted, &writes, until);
+        self.commit_entries(granted, &live, until);
+    }
+
+    /// Opens the ranges of all entries for writing through the engine.
+    pub(super) fn open_all(&self, granted: &mut [Granted], until: u64) {
+        self.learn_nodes(granted, until);
+        let entries: Vec<At> = live_entries(granted).collect();
+        self.open_entries(granted, &entries, until);
+    }
+
+    /// Attaches to the nodes of these entries, and has the ranges prepared.
+    fn open_entries(&self, granted: &mut [Granted], entries: &[At], until: u64) {
         for (node, entries) in by_node(granted, entries) {
-            let reached = self.nodes.known(node).map(|link| {
+            let way = self.nodes.known(node).map(|link| {
                 let attachment = self.nodes.reach(&link, until)?;
-                Ok::<_, Error>((link, attachment))
+                Ok::<_, Error>(Way { link, attachment })
             });
-            match reached {
-                Some(Ok((link, attachment))) => drop(ways.insert(node, (link, attachment, entries))),
-                Some(Err(error)) => entries.iter().for_each(|(put, _)| granted[*put].fail(error.clone())),
-                None => {}
+            for (put, entry) in entries {
+                match &way {
+                    Some(Ok(way)) => granted[put].ways[entry] = Some(way.clone()),
+                    Some(Err(error)) => granted[put].fail(error.clone()),
+                    None => granted[put].fail(fail!(Unreachable, "the node {} is not reached", node.0)),
+                }
             }
         }
-        self.prepare(granted, &mut ways, until);
-        // Footers first: they are what is read from our own memory, and must live as long as the batch.
-        let mut work = Vec::new();
-        for (_, attachment, entries) in ways.values() {
-            for at in entries.iter().filter(|(put, _)| granted[*put].is_live()) {
-                let put = &granted[at.0];
-                let (stripe, footer) = stripe_of(puts[put.index].from, put, &put.entries[at.1].1);
-                work.push((*at, attachment.clone(), stripe, footer));
+        self.prepare(granted, entries, until);
+    }
+
+    /// Has nodes open the ranges. One that closed our way into its memory meanwhile is attached to anew, once.
+    fn prepare(&self, granted: &mut [Granted], entries: &[At], until: u64) {
+        let mut left = entries.to_vec();
+        for is_last in [false, true] {
+            let (mut calls, mut parts, mut ways) = (Vec::new(), Vec::new(), Vec::new());
+            for (node, entries) in by_node(granted, &left) {
+                let way = entries.iter().find_map(|(put, entry)| granted[*put].ways[*entry].clone());
+                let Some(way) = way else { continue };
+                let entry = |(put, entry): &At| wire_entry(&granted[*put].entries[*entry].1);
+                let call = Prepare {
+                    client: self.id.0,
+                    node: node.0,
+                    attachment: way.attachment.id,
+                    entries: entries.iter().map(entry).collect(),
+                };
+                calls.push(Outgoing::new(&way.link.client, &call));
+                parts.push(entries);
+                ways.push(way);
+            }
+            left.clear();
+            let mut answers = ask_all(calls, until);
+            for (index, answer) in answers.iter_mut().enumerate() {
+                if !is_last && is_stale(answer) {
+                    *answer = Ok(Vec::new());
+                    let entries = std::mem::take(&mut parts[index]);
+                    self.attach_anew(granted, &ways[index], &entries, until);
+                    left.extend(entries);
+                }
+            }
+            self.settle(granted, answers, &parts);
+            left.retain(|(put, _)| granted[*put].is_live());
+            if left.is_empty() {
+                return;
             }
         }
-        self.transfer(granted, &work, until);
-        let mut calls = Vec::new();
-        let mut parts = Vec::new();
-        for (link, _, entries) in ways.values() {
-            let entries: Vec<At> =
-                entries.iter().filter(|(put, _)| granted[*put].is_live()).copied().collect();
-            if entries.is_empty() {
-                continue;
+    }
+
+    fn attach_anew(&self, granted: &mut [Granted], stale: &Way, entries: &[At], until: u64) {
+        stale.link.detach(&stale.attachment);
+        match self.nodes.reach(&stale.link, until) {
+            Ok(attachment) => {
+                let way = Way { link: stale.link.clone(), attachment };
+                for (put, entry) in entries {
+                    granted[*put].ways[*entry] = Some(way.clone());
+                }
             }
+            Err(error) => entries.iter().for_each(|(put, _)| granted[*put].fail(error.clone())),
+        }
+    }
+
+    /// Says at the nodes that all bytes of these entries are there.
+    fn commit_entries(&self, granted: &mut [Granted], entries: &[At], until: u64) {
+        let live: Vec<At> = entries.iter().filter(|(put, _)| granted[*put].is_live()).copied().collect();
+        let (mut calls, mut parts) = (Vec::new(), Vec::new());
+        for (node, entries) in by_node(granted, &live) {
+            let way = entries.iter().find_map(|(put, entry)| granted[*put].ways[*entry].as_ref());
+            let Some(way) = way else { continue };
             let spot = |(put, entry): &At| spot_of(&granted[*put].entries[*entry].1).into();
             let spots = entries.iter().map(spot).collect();
-            calls.push(Outgoing::new(&link.client, &Commit { client: self.id.0, node: link.id.0, spots }));
+            calls.push(Outgoing::new(&way.link.client, &Commit { client: self.id.0, node: node.0, spots }));
             parts.push(entries);
         }
         self.settle(granted, ask_all(calls, until), &parts);
     }
 
-    /// Has nodes open the ranges. One that closed our way into its memory meanwhile is attached to anew, once.
-    fn prepare(
-        &self,
-        granted: &mut [Granted],
-        ways: &mut BTreeMap<NodeId, (Arc<NodeLink>, Arc<Attachment>, Vec<At>)>,
-        until: u64,
-    ) {
-        for is_last in [false, true] {
-            let (mut calls, mut parts, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
-            for (node, (link, attachment, entries)) in ways.iter() {
-                let entry = |(put, entry): &At| wire_entry(&granted[*put].entries[*entry].1);
-                let call = Prepare {
-                    client: self.id.0,
-                    node: node.0,
-                    attachment: attachment.id,
-                    entries: entries.iter().map(entry).collect(),
-                };
-                calls.push(Outgoing::new(&link.client, &call));
-                parts.push(entries.clone());
-                nodes.push(*node);
-            }
-            let mut stale = Vec::new();
-            let mut answers = ask_all(calls, until);
-            for (index, answer) in answers.iter_mut().enumerate() {
-                if !is_last && is_stale(answer) {
-                    stale.push(nodes[index]);
-                    *answer = Ok(Results::default().encode_to_vec());
-                    parts[index].clear();
-                }
-            }
-            self.settle(granted, answers, &parts);
-            if stale.is_empty() {
-                return;
-            }
-            for node in stale {
-                let Some((link, attachment, entries)) = ways.get_mut(&node) else { continue };
-                link.detach(attachment);
-                match self.nodes.reach(link, until) {
-                    Ok(fresh) => *attachment = fresh,
-                    Err(error) => entries.iter().for_each(|(put, _)| granted[*put].fail(error.clone())),
-                }
+    /// Writes to all replicas of one object the bytes from `offset` on.
+    pub(super) fn write_part(&self, put: &mut Granted, offset: u64, from: &[Mem], until: u64) {
+        let end = offset + pieces::total(from);
+        let mut writes = Vec::new();
+        for (index, (_, entry)) in put.entries.iter().enumerate() {
+            let begin = stripe_length(put.size, entry.stripes.into(), 0) * u64::from(entry.stripe);
+            let (first, last) = (offset.max(begin), end.min(begin + data_length(entry)));
+            if first < last {
+                let local = pieces::window(from, first - offset, last - first);
+                writes.push(Write { at: (0, index), from: first - begin, local });
             }
         }
+        self.transfer(std::slice::from_mut(put), &writes, until);
     }
 
-    /// Writes stripes and footers; on return nothing reads the caller's memory any more.
-    fn transfer(
-        &self,
-        granted: &mut [Granted],
-        work: &[(At, Arc<Attachment>, Vec<Mem>, Vec<u8>)],
-        until: u64,
-    ) {
-        if work.is_empty() {
-            return;
-        }
-        let footers: usize = work.iter().map(|(.., footer)| footer.len()).sum();
-        let mut room = match self.rooms.take(footers) {
-            Ok(room) => room,
-            Err(error) => return work.iter().for_each(|(at, ..)| granted[at.0].fail(error.clone())),
+    /// Writes the footers of an object whose blocks have these checksums, and commits it at its nodes.
+    pub(super) fn close_entries(&self, put: &mut Granted, checksums: &[u32], until: u64) {
+        let footer = |entry: &Entry| {
+            let first = stripe_length(put.size, entry.stripes.into(), 0) / CHECKSUM_BLOCK;
+            let first = (first * u64::from(entry.stripe)) as usize;
+            let blocks = footer::blocks(data_length(entry));
+            footer::encode(entry.generation, checksums.get(first..first + blocks).unwrap_or_default())
         };
-        let mut requests = Vec::with_capacity(2 * work.len());
-        let mut owners = Vec::with_capacity(2 * work.len());
-        for (at, attachment, stripe, footer) in work {
-            let entry = &granted[at.0].entries[at.1].1;
-            let (node, length) = (granted[at.0].entries[at.1].0, data_length(entry));
-            let extent = super::read::extent_of(node, entry);
+        let footers: Vec<Vec<u8>> = put.entries.iter().map(|(_, entry)| footer(entry)).collect();
+        let mut room = match self.rooms.take(footers.iter().map(Vec::len).sum()) {
+            Ok(room) => room,
+            Err(error) => return put.fail(error),
+        };
+        let mut writes = Vec::with_capacity(footers.len());
+        for (index, footer) in footers.iter().enumerate() {
             let copy = room.next(footer.len());
             copy.write(footer);
-            let writes = [
-                (attachment.locate(&extent, 0, length), length, stripe.as_slice()),
-                (
-                    attachment.locate(&extent, footer::offset(length), footer.len() as u64),
-                    footer.len() as u64,
-                    &[copy],
-                ),
-            ];
-            for (place, length, local) in writes {
-                match place {
-                    Ok((segment, remote)) => {
-                        let local = local_of(local);
-                        let opcode = Opcode::Write;
-                        requests.push(Ok(Request { opcode, segment, remote, length, local, user_data: 0 }));
-                        owners.push(at.0);
-                    }
-                    Err(error) => granted[at.0].fail(error),
+            let from = footer::offset(data_length(&put.entries[index].1));
+            writes.push(Write { at: (0, index), from, local: vec![copy] });
+        }
+        let all: Vec<At> = (0..footers.len()).map(|entry| (0, entry)).collect();
+        self.transfer(std::slice::from_mut(put), &writes, until);
+        self.commit_entries(std::slice::from_mut(put), &all, until);
+    }
+
+    /// Writes; on return nothing reads the local memory any more.
+    fn transfer(&self, granted: &mut [Granted], writes: &[Write], until: u64) {
+        let mut requests = Vec::with_capacity(writes.len());
+        let mut owners = Vec::with_capacity(writes.len());
+        for Write { at: (put, entry), from, local } in writes {
+            let (node, entry_of) = &granted[*put].entries[*entry];
+            let Some(way) = &granted[*put].ways[*entry] else { continue };
+            let length = pieces::total(local);
+            match way.attachment.locate(&extent_of(*node, entry_of), *from, length) {
+                Ok((segment, remote)) => {
+                    let (local, opcode) = (local_of(local), Opcode::Write);
+                    requests.push(Ok(Request { opcode, segment, remote, length, local, user_data: 0 }));
+                    owners.push(*put);
                 }
+                Err(error) => granted[*put].fail(error),
             }
         }
         if requests.is_empty() {
             return;
         }
         let deadline = Some(clock::until(until));
-        let failed = self.run(requests, BatchOptions { deadline, ..Default::default() });
-        match failed {
+        match self.run(requests, BatchOptions { deadline, ..Default::default() }) {
             Ok(failed) => {
                 for (index, error) in failed {
                     let put = &mut granted[owners[index]];
@@ -568,14 +651,14 @@ fn is_stale(answer: &crate::error::Result<Vec<u8>>) -> bool {
     !reply.results.is_empty() && reply.results.iter().all(stale)
 }
 
-fn live_entries(granted: &[Granted]) -> impl Iterator<Item = At> + '_ {
+fn live_entries(granted: &[Granted]) -> impl Iterator<Item = At> {
     let live = granted.iter().enumerate().filter(|(_, put)| put.is_live());
     live.flat_map(|(index, put)| (0..put.entries.len()).map(move |entry| (index, entry)))
 }
 
-fn by_node(granted: &[Granted], entries: Vec<At>) -> BTreeMap<NodeId, Vec<At>> {
+fn by_node(granted: &[Granted], entries: &[At]) -> BTreeMap<NodeId, Vec<At>> {
     let mut all: BTreeMap<NodeId, Vec<At>> = BTreeMap::new();
-    for (put, entry) in entries {
+    for (put, entry) in entries.iter().copied() {
         all.entry(granted[put].entries[entry].0).or_default().push((put, entry));
     }
     all

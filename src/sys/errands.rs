@@ -1,5 +1,5 @@
-//! Threads for what may block: questions to metadata services and to Mooncake's engines. They come when needed and go
-//! when idle.
+//! Threads for what may block: questions to metadata services and to Mooncake's engines, operations of the store. They
+//! come when needed and go when idle.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,14 +38,14 @@ struct Shared {
 pub struct Errands(Arc<Shared>);
 
 impl Errands {
-    /// Does something on a thread that may block. What it depends on is dropped with it when the engine ends first.
+    /// Does something on a thread that may block. What it depends on is dropped with it when these end first.
     pub fn run(&self, errand: impl FnOnce() + Send + 'static) -> Result<()> {
         let mut state = self.0.state.lock();
         if state.is_closed {
-            bail!(InvalidHandle, "the engine is being destroyed");
+            bail!(InvalidHandle, "whoever this is for is being destroyed");
         }
         if state.waiting.len() >= MAX_WAITING {
-            bail!(Exhausted, "{MAX_WAITING} questions wait to be asked");
+            bail!(Exhausted, "{MAX_WAITING} errands wait for a thread");
         }
         state.threads.retain(|thread| !thread.is_finished());
         if state.idle <= state.waiting.len() && state.threads.len() < MAX_THREADS {
