@@ -45,7 +45,7 @@ impl State {
                 return Err(format!("tenant {}: {tenant:?}, counted {counted:?}", tenant.name));
             }
         }
-        for drop in self.drops.values() {
+        for drop in self.drops.iter() {
             take(&mut taken, &drop.place)?;
             if drop.owner.is_some_and(|owner| !self.changes.contains_key(&owner)) {
                 return Err(format!("{drop:?} is waited for by nobody"));
@@ -83,7 +83,7 @@ impl State {
 
     fn audit_changes(&self) -> Result<(), String> {
         for (at, change) in &self.changes {
-            let waiting = self.drops.values().filter(|drop| drop.owner == Some(*at)).count();
+            let waiting = self.drops.iter().filter(|drop| drop.owner == Some(*at)).count();
             if waiting != change.waiting {
                 return Err(format!("{at:?} waits for {} drops, and there are {waiting}", change.waiting));
             }
@@ -91,10 +91,10 @@ impl State {
                 return Err(format!("{at:?} changes, and nothing is done"));
             }
         }
-        for (generation, at) in &self.grants {
-            let is_its = match self.work(*at) {
+        for (generation, at) in self.grants.iter() {
+            let is_its = match self.work(at) {
                 Work::Put(put) => put.version.0 == generation.0,
-                Work::Copy(copying) => copying.generation == *generation,
+                Work::Copy(copying) => copying.generation == generation,
                 Work::None => false,
             };
             if !is_its {

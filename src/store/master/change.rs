@@ -6,12 +6,16 @@ use crate::store::message::{Command, Spot};
 use crate::store::object::{NodeId, Token};
 use crate::store::refusal::Refusal;
 
+use super::drops::Drop;
 use super::put::Put;
 use super::shard::{CHANGING, ObjectRef, Place, Places};
 use super::state::{Answer, State};
 use super::task::Copying;
 
 pub(super) const BUSY: Refusal = Refusal::retry(Code::Busy, "the object is being changed", 5);
+
+/// Most drops of one segment that one tick sends again.
+const RESENDS: usize = 128;
 
 #[derive(Debug, Default)]
 pub enum Work {
@@ -28,16 +32,6 @@ pub struct Change {
     pub waiting: usize,
     /// Who is told when it ends.
     pub tokens: Vec<Token>,
-}
-
-/// A range that a node was told to drop.
-#[derive(Debug)]
-pub struct Drop {
-    pub place: Place,
-    pub readers_until: u64,
-    pub writer_done: bool,
-    /// Whose change waits until the node applied it.
-    pub owner: Option<ObjectRef>,
 }
 
 impl State {
@@ -106,34 +100,50 @@ impl State {
     ) -> bool {
         let Some(segment) = self.pool.get(place.segment) else { return false };
         let key = (place.segment, segment.allocator.offset(place.block));
-        self.drops.insert(key, Drop { place, readers_until, writer_done, owner });
+        let bytes = segment.allocator.taken(place.block);
+        let drop = Drop { place, bytes, readers_until, writer_done, owner };
+        self.drops.add(key, drop, now + self.config.resend_ms);
         self.send_drop(now, key);
         true
     }
 
     pub(super) fn send_drop(&mut self, now: u64, key: (u32, u64)) {
-        let (Some(drop), Some(segment)) = (self.drops.get(&key), self.pool.get(key.0)) else { return };
+        let (Some(drop), Some(segment)) = (self.drops.get(key), self.pool.get(key.0)) else { return };
         let spot = Spot { segment: segment.id, offset: key.1, generation: drop.place.generation() };
-        let length = segment.allocator.taken(drop.place.block);
+        let length = drop.bytes;
         let readers_ms = drop.readers_until.saturating_sub(now);
         let command = Command::Drop { spot, length, readers_ms, writer_done: drop.writer_done };
         let node = segment.node;
         self.send(node, command);
     }
 
+    /// Tells nodes that answer again what they have not done.
+    pub(super) fn resend_drops(&mut self, now: u64) {
+        for slot in self.drops.segments() {
+            let node = self.pool.get(slot).map(|segment| segment.node);
+            if node.is_some_and(|node| self.is_answering(now, node)) {
+                let offsets = self.drops.resend(now, slot, RESENDS, self.config.resend_ms);
+                offsets.into_iter().for_each(|offset| self.send_drop(now, (slot, offset)));
+            }
+        }
+    }
+
     /// A node applied a drop, and perhaps nothing can touch the bytes any more.
-    pub(super) fn dropped(&mut self, node: NodeId, spot: Spot, released: bool) {
+    pub(super) fn dropped(&mut self, now: u64, node: NodeId, spot: Spot, released: bool) {
         let Some(slot) = self.pool.find(node, spot.segment) else { return };
         let key = (slot, spot.offset);
-        let Some(drop) = self.drops.get_mut(&key).filter(|drop| drop.place.generation() == spot.generation)
-        else {
+        if self.drops.get(key).is_none_or(|drop| drop.place.generation() != spot.generation) {
             return;
-        };
-        let (owner, place) = (drop.owner.take(), drop.place);
-        if released {
-            self.drops.remove(&key);
-            self.pool.free(place.segment, place.block);
         }
+        let owner = if released {
+            let drop = self.drops.remove(key);
+            drop.and_then(|Drop { place, owner, .. }| {
+                self.pool.free(place.segment, place.block);
+                owner
+            })
+        } else {
+            self.drops.applied(key, now + self.config.resend_ms)
+        };
         if let Some(owner) = owner {
             self.settled(owner);
         }

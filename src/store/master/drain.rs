@@ -111,8 +111,7 @@ impl State {
 
     /// Goes on with copies and puts whose time is over, and asks again for what has not come.
     pub(super) fn go_on_changing(&mut self, now: u64, resend: bool) {
-        let at_work = self.changes.iter().filter(|(_, change)| !matches!(change.work, Work::None));
-        let all: Vec<ObjectRef> = at_work.map(|(at, _)| *at).collect();
+        let all: Vec<ObjectRef> = self.grants.iter().map(|(_, at)| at).collect();
         for at in all {
             match self.work(at) {
                 Work::Put(put) if put.deadline <= now => {

@@ -33,7 +33,7 @@ impl State {
             return Refusal::new(Code::NoSpace, reason);
         }
         self.make_room(now, size * u64::from(config.count));
-        let next = self.drops.values().map(|drop| drop.readers_until.saturating_sub(now)).min();
+        let next = self.drops.soonest().map(|until| until.saturating_sub(now));
         let after =
             next.map_or(PATIENCE_MS, |left| u32::try_from(left).unwrap_or(u32::MAX).clamp(10, PATIENCE_MS));
         Refusal::retry(Code::NoSpace, "all memory is in use; room is being made", after)
@@ -82,9 +82,10 @@ impl State {
             .for_each(|one| one.set_capacity(each));
     }
 
+    /// Of the memory in use, what is going to be free.
     fn dropping_bytes(&self) -> u64 {
-        let bytes = |(slot, block): (u32, u32)| Some(self.pool.get(slot)?.allocator.taken(block));
-        self.drops.values().filter_map(|drop| bytes((drop.place.segment, drop.place.block))).sum()
+        let open = self.pool.iter().filter(|(_, segment)| segment.takes_objects());
+        open.map(|(slot, _)| self.drops.bytes(slot)).sum()
     }
 
     /// The next object to go, from each shard in turn.

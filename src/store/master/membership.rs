@@ -117,7 +117,7 @@ impl State {
                 self.install(now);
             }
             Report::Refused { node, promised } => self.outvoted(node, promised),
-            Report::Dropped { node, spot, released } => self.dropped(node, spot, released),
+            Report::Dropped { node, spot, released } => self.dropped(now, node, spot, released),
             Report::Fetched { node, spot, done } => self.fetched(now, node, spot, done),
         }
     }

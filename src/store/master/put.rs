@@ -106,7 +106,7 @@ impl State {
         let entries = self.entries_of(at, &put);
         let grant = Grant { version: put.version, deadline_ms: self.config.put_deadline_ms, entries };
         self.tenants.charge(tenant, put.charge());
-        self.grants.insert(generation, at);
+        self.granted(now, generation, at, put.places.as_slice());
         self.change(at).work = Work::Put(Box::new(put));
         self.make_room(now, 0);
         Ok(grant)
@@ -168,7 +168,7 @@ impl State {
         Ok(())
     }
 
-    /// Moves a writer's deadline; milliseconds from now.
+    /// Moves a writer's deadline; milliseconds from now. What it has not prepared by its first deadline it cannot prepare.
     pub fn put_extend(
         &mut self,
         now: u64,
@@ -191,7 +191,7 @@ impl State {
     /// Ends the work of a put, whatever becomes of it.
     fn take_put(&mut self, at: ObjectRef) -> Option<Put> {
         let Work::Put(put) = std::mem::take(&mut self.change(at).work) else { return None };
-        self.grants.remove(&Generation(put.version.0));
+        self.grants.remove(Generation(put.version.0));
         let tenant = self.object(at).tenant;
         self.tenants.uncharge(tenant, put.charge());
         Some(*put)

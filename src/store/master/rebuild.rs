@@ -298,13 +298,11 @@ impl State {
         self.end_drains(slots);
         let mut owners = Vec::new();
         for slot in slots {
-            let keys: Vec<(u32, u64)> =
-                self.drops.range((*slot, 0)..=(*slot, u64::MAX)).map(|(key, _)| *key).collect();
-            owners.extend(keys.iter().filter_map(|key| self.drops.remove(key)?.owner));
+            owners.extend(self.drops.remove_segment(*slot));
             self.pool.remove(*slot);
         }
         owners.into_iter().for_each(|owner| self.settled(owner));
-        let changing: Vec<ObjectRef> = self.changes.keys().copied().collect();
+        let changing: Vec<ObjectRef> = self.grants.iter().map(|(_, at)| at).collect();
         for at in changing {
             self.shrink_put(now, at);
             self.shrink_copy(now, at);

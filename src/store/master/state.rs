@@ -9,12 +9,14 @@ use crate::store::object::{Generation, MasterId, Name, NodeId, Token};
 use crate::store::refusal::{Refusal, Result};
 
 use super::Config;
-use super::change::{Change, Drop};
+use super::change::Change;
+use super::drops::Drops;
+use super::grants::Grants;
 use super::lead::Lead;
 use super::quota::{Groups, Tenants};
 use super::rebuild::Found;
 use super::segment::{Pool, SegmentInfo};
-use super::shard::{KeyHash, Object, ObjectRef, Shard, VISIBLE};
+use super::shard::{KeyHash, Object, ObjectRef, Place, Shard, VISIBLE};
 use super::task::Tasks;
 
 /// What is to be told.
@@ -57,10 +59,8 @@ pub struct State {
     pub(super) groups: Groups,
     /// What is under way, by object: at most one change each.
     pub(super) changes: BTreeMap<ObjectRef, Change>,
-    /// Grants that a writer may still come with, by generation.
-    pub(super) grants: BTreeMap<Generation, ObjectRef>,
-    /// Ranges that nodes were told to drop, by segment and offset, until they are free.
-    pub(super) drops: BTreeMap<(u32, u64), Drop>,
+    pub(super) grants: Grants,
+    pub(super) drops: Drops,
     /// Requests that wait for more than one object.
     pub(super) waits: BTreeMap<Token, usize>,
     pub(super) tasks: Tasks,
@@ -87,8 +87,8 @@ impl State {
             tenants: Tenants::default(),
             groups: Groups::default(),
             changes: BTreeMap::new(),
-            grants: BTreeMap::new(),
-            drops: BTreeMap::new(),
+            grants: Grants::default(),
+            drops: Drops::default(),
             waits: BTreeMap::new(),
             tasks: Tasks::default(),
             found: Found::default(),
@@ -132,7 +132,7 @@ impl State {
     }
 
     pub(super) fn send(&mut self, to: NodeId, command: Command) {
-        let (epoch, master, floor) = (self.lead.epoch, self.lead.master, self.floor());
+        let (epoch, master, floor) = (self.lead.epoch, self.lead.master, self.floor(to));
         self.effects.push(Effect::Send(Order { epoch, master, to, floor, command }));
     }
 
@@ -147,15 +147,24 @@ impl State {
         self.effects.push(Effect::Reply(token));
     }
 
-    /// Below it, no writer comes any more.
-    fn floor(&self) -> Generation {
-        let first = self.grants.keys().next().copied();
-        first.unwrap_or_else(|| self.last_generation.max(self.lead.epoch.first_generation()).next())
+    /// Below it, no writer comes to this node any more.
+    fn floor(&self, node: NodeId) -> Generation {
+        let lowest = self.grants.lowest(node);
+        lowest.unwrap_or_else(|| self.last_generation.max(self.lead.epoch.first_generation()).next())
     }
 
     pub(super) fn next_generation(&mut self) -> Generation {
         self.last_generation = self.last_generation.max(self.lead.epoch.first_generation()).next();
         self.last_generation
+    }
+
+    /// Notes a grant of this memory.
+    pub(super) fn granted(&mut self, now: u64, generation: Generation, at: ObjectRef, places: &[Place]) {
+        let node = |place: &Place| self.pool.get(place.segment).map(|segment| segment.node);
+        let mut nodes: Vec<NodeId> = places.iter().filter_map(node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        self.grants.add(generation, at, nodes, now + self.config.put_deadline_ms);
     }
 
     pub(super) fn find(&self, name: Name<'_>) -> Option<ObjectRef> {

@@ -142,7 +142,7 @@ impl State {
 
     pub(super) fn copies_of(&self, task: TaskId) -> Vec<ObjectRef> {
         let is_of = |work: &Work| matches!(work, Work::Copy(copying) if copying.task == task);
-        self.changes.iter().filter(|(_, change)| is_of(&change.work)).map(|(at, _)| *at).collect()
+        self.grants.iter().map(|(_, at)| at).filter(|at| is_of(self.work(*at))).collect()
     }
 
     pub(super) fn end_task(&mut self, task: TaskId, result: Result<()>) {
@@ -186,7 +186,7 @@ impl State {
         let places = places_of(&taken, generation);
         let arrived = vec![false; places.len()];
         let deadline = now + self.config.put_deadline_ms;
-        self.grants.insert(generation, at);
+        self.granted(now, generation, at, &places);
         let copying = Copying { task, generation, places, arrived, deadline, leaves };
         self.change(at).work = Work::Copy(Box::new(copying));
         self.send_fetches(at, version);
@@ -229,7 +229,7 @@ impl State {
 
     /// A node ended a fetch.
     pub(super) fn fetched(&mut self, now: u64, node: NodeId, spot: Spot, done: bool) {
-        let Some(at) = self.grants.get(&spot.generation).copied() else { return };
+        let Some(at) = self.grants.get(spot.generation) else { return };
         let slot = self.pool.find(node, spot.segment);
         let Work::Copy(copying) = self.work(at) else { return };
         let is_here = |place: &Place| {
@@ -252,7 +252,7 @@ impl State {
             return None;
         }
         let Work::Copy(copying) = std::mem::take(&mut self.change(at).work) else { return None };
-        self.grants.remove(&copying.generation);
+        self.grants.remove(copying.generation);
         Some(*copying)
     }
 

@@ -29,9 +29,9 @@ impl State {
         let resend = self.resent_at + self.config.resend_ms <= now;
         if resend {
             self.resent_at = now;
-            let drops: Vec<(u32, u64)> = self.drops.keys().copied().collect();
-            drops.into_iter().for_each(|key| self.send_drop(now, key));
         }
+        self.resend_drops(now);
+        self.grants.tick(now);
         self.go_on_changing(now, resend);
         if self.may_change(now).is_ok() {
             self.make_room(now, 0);

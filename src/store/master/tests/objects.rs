@@ -60,12 +60,39 @@ fn memory_of_a_missed_deadline_waits_for_evidence() {
 fn a_writer_that_asks_keeps_its_grant() {
     let mut cluster = Cluster::new(1, 64);
     let grant = cluster.start("k", 100, &ReplicateConfig::default(), false).expect("room");
+    let (id, entry) = grant.entries[0].clone();
+    cluster.nodes[0].prepare(id, entry, CLIENT).expect("granted");
     for _ in 0..3 {
         cluster.run(50_000);
         cluster.master.put_extend(cluster.now, name("k"), CLIENT, grant.version).expect("in time");
     }
     cluster.write(&grant, 1);
     assert_eq!(cluster.commit("k", grant.version), Ok(Answer::Done));
+}
+
+#[test]
+fn a_writer_that_goes_on_and_on_keeps_no_memory_but_its_own() {
+    let mut cluster = Cluster::new(2, 64);
+    let grant = cluster.start("slow", 10 * KIB, &ReplicateConfig::default(), false).expect("room");
+    cluster.write(&grant, 1);
+    let config =
+        |id: u64| ReplicateConfig { preferred: vec![format!("s{id}")], ..ReplicateConfig::default() };
+    let own = grant.entries[0].0.0;
+    let other = if own == 2 { 3 } else { 2 };
+    let used = cluster.used();
+    for (key, id) in [("here", own), ("there", other)] {
+        cluster.put_as(key, 20 * KIB, &config(id), false).expect("room");
+        cluster.remove(key).expect("there");
+    }
+    cluster.run(1000);
+    let left = cluster.used() - used;
+    assert!((20 * KIB..30 * KIB).contains(&left), "{left}: on its own node it may still have to begin");
+    for _ in 0..10 {
+        cluster.run(10_000);
+        cluster.master.put_extend(cluster.now, name("slow"), CLIENT, grant.version).expect("granted");
+    }
+    assert_eq!(cluster.used(), used);
+    assert_eq!(cluster.commit("slow", grant.version), Ok(Answer::Done));
 }
 
 #[test]
