@@ -1,0 +1,65 @@
+//! What goes wrong, and what must not be lost by it.
+
+use super::super::*;
+use super::cluster::*;
+use crate::error::Code;
+use crate::store::object::ReplicateConfig;
+
+#[test]
+fn a_new_master_finds_every_object_again() {
+    let mut cluster = Cluster::new(3, 32 << 20);
+    let store = cluster.client();
+    let keys: Vec<Vec<u8>> = (0..50).map(|index| format!("key-{index}").into_bytes()).collect();
+    for (index, key) in keys.iter().enumerate() {
+        put(&store, key, &bytes(index as u64, 1000 + index * 5000), &PutOptions::default()).expect("room");
+    }
+    let port = cluster.master.address().port();
+    cluster.master.stop();
+    cluster.master = start_master(port, false).expect("the same place");
+    for (index, key) in keys.iter().enumerate() {
+        let fresh = GetOptions { fresh: true, ..Default::default() };
+        let got = get_as(&store, key, 300_000, &fresh).expect("not lost");
+        assert!(got == bytes(index as u64, 1000 + index * 5000), "object {index}");
+    }
+    cluster.settle();
+    put(&store, b"new", &bytes(1, 100_000), &PutOptions::default()).expect("it serves");
+}
+
+#[test]
+fn a_replica_on_another_node_is_read_when_one_is_gone() {
+    let cluster = Cluster::new(3, 32 << 20);
+    let store = cluster.client();
+    let config = ReplicateConfig { count: 2, strict_domains: true, ..Default::default() };
+    let options = PutOptions { config, ..Default::default() };
+    let data = bytes(5, 700_000);
+    put(&store, b"k", &data, &options).expect("room");
+    let located = store.look_up(&[b"k"], true, store.until(None)).remove(0).expect("there");
+    let first = located.replicas[0].stripes[0].node;
+    let node = cluster.nodes.iter().find(|node| node.id() == first).expect("one of ours");
+    node.stop();
+    assert!(get(&store, b"k", data.len()).expect("the other one") == data);
+}
+
+#[test]
+fn with_the_only_replica_gone_the_reader_is_told_so() {
+    let cluster = Cluster::new(3, 32 << 20);
+    let store = cluster.client_over("tcp", 1000);
+    let config = ReplicateConfig { preferred: vec!["s0".into()], ..Default::default() };
+    let options = PutOptions { config, ..Default::default() };
+    put(&store, b"k", &bytes(5, 700_000), &options).expect("room");
+    cluster.nodes[0].stop();
+    let options = GetOptions { deadline: Some(std::time::Duration::from_secs(3)), ..Default::default() };
+    let lost = get_as(&store, b"k", 700_000, &options).expect_err("gone");
+    assert!(
+        matches!(
+            lost.code(),
+            Code::Unreachable | Code::ConnectionLost | Code::NotFound | Code::LeaseExpired | Code::Timeout
+        ),
+        "{:?}",
+        lost.error
+    );
+    wait_until("the object to be known as lost", || {
+        let result = get(&store, b"k", 700_000);
+        result.is_err_and(|failure| failure.code() == Code::NotFound)
+    });
+}
