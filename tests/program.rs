@@ -2,8 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
+use mooncake::error::{Code, Result};
+use mooncake::rpc::{Address, Client, Terms};
+use mooncake::store::wire::master::{Greet, Welcome};
+use mooncake::store::wire::{Call, MASTER_SERVICE, decode};
+use mooncake::sys::clock;
+use mooncake::sys::reactor::Reactor;
+use prost::Message;
 use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn mooncake(arguments: &str) -> Output {
     let output = command(arguments).output().expect("the program starts");
@@ -222,6 +233,82 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
         ("simulate schedule --trace /nowhere --policy best", "maxhit"),
         ("simulate schedule --trace /nowhere --mfu 0", "--mfu is 0"),
         ("simulate schedule --trace /nowhere --instances 0", "--instances"),
+    ] {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}
+
+/// A master that ends with the test.
+struct Master {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    address: String,
+}
+
+impl Master {
+    fn start(arguments: &str) -> Master {
+        let mut command = command(&format!("master --listen 127.0.0.1:0 {arguments}"));
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("master listening on ").unwrap_or_default().to_owned();
+        assert!(!address.is_empty(), "{line}");
+        Master { child, output, address }
+    }
+
+    fn told(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn greet(address: &str, psk: Option<&str>) -> Result<Welcome> {
+    let reactor = Arc::new(Reactor::start("test", 1).expect("a thread"));
+    let psk = psk.map(|psk| psk.as_bytes().into());
+    let address = Address::Tcp(address.parse().expect("an address"));
+    let client = Client::new(&reactor, 0, address, Terms { service: MASTER_SERVICE, psk });
+    let answer = client.call_wait(Greet::METHOD, &Greet {}.encode_to_vec(), clock::after(PATIENCE));
+    answer.map(|body| decode(&body).expect("an answer"))
+}
+
+#[test]
+fn a_master_serves_until_it_is_told_to_end() {
+    let mut master = Master::start("--lease-ms 700 --policy sieve --quota 64G --found-after-ms never");
+    let welcome = greet(&master.address, None).expect("it serves");
+    assert_eq!((welcome.lease_ms, welcome.is_serving), (700, false));
+    let pid = master.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    assert_eq!(master.told(), "ended by SIGTERM");
+    assert!(master.child.wait().expect("it ends").success());
+    assert!(greet(&master.address, None).is_err());
+}
+
+#[test]
+fn a_master_with_a_key_lets_nobody_in_without_it() {
+    let path = std::env::temp_dir().join(format!("mooncake-key-{}", std::process::id()));
+    std::fs::write(&path, "0123456789abcdef\n").expect("written");
+    let master = Master::start(&format!("--psk-file {}", path.display()));
+    std::fs::remove_file(&path).expect("it was written");
+    assert!(greet(&master.address, Some("0123456789abcdef")).is_ok());
+    assert_eq!(greet(&master.address, None).expect_err("no key").code, Code::Unauthenticated);
+    for (arguments, why) in [
+        ("master --psk-file /nowhere", "key file /nowhere does not exist"),
+        ("master --policy best", "s3fifo"),
+        ("master --quota much", "is no size"),
+        ("master --lease-ms 1", "100"),
+        ("master --listen nowhere", "--listen nowhere"),
+        ("master --found-after-ms soon", "never"),
     ] {
         let output = command(arguments).output().expect("the program starts");
         let errors = String::from_utf8_lossy(&output.stderr);

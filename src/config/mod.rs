@@ -52,6 +52,16 @@ pub struct Given {
     pub metadata_cluster: Option<String>,
 }
 
+/// The key of a program that is no engine: from this file, or from where an engine would have it.
+pub fn psk(path: Option<&str>) -> Result<Option<Vec<u8>>> {
+    let psk = match path.map(file::read_secret).transpose()? {
+        Some(Value::Secret(bytes)) if !bytes.is_empty() => bytes,
+        Some(_) => bail!(InvalidArgument, "key file {} is empty", path.unwrap_or_default()),
+        None => Vec::new(),
+    };
+    Ok(Config::load(Given { psk, ..Given::default() })?.psk)
+}
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {

@@ -5,8 +5,11 @@ mod output;
 
 mod bench;
 mod doctor;
+mod master;
 mod metadata;
+mod serve;
 mod simulate;
+mod size;
 mod trace;
 
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ struct Arguments {
 enum Command {
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
+    Master(master::MasterArgs),
     Metadata(metadata::MetadataArgs),
     Simulate(simulate::SimulateArgs),
     Trace(trace::TraceArgs),
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Master(args) => master::run(&args),
         Command::Metadata(args) => metadata::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Trace(args) => trace::run(args),

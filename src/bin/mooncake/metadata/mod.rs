@@ -3,7 +3,6 @@
 mod api;
 mod expiry;
 mod keeping;
-mod serve;
 mod store;
 
 use std::sync::Arc;
@@ -13,6 +12,8 @@ use clap::Args;
 use mooncake::metadata::VALUE_MAX;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+
+use crate::serve;
 
 use expiry::{Published, Sign, Watch};
 use keeping::Keeping;
@@ -70,6 +71,7 @@ async fn serve(args: &MetadataArgs, keeping: Arc<Keeping>) -> Result<(), String>
     let listening = |error| format!("listening on {}: {error}", args.listen);
     let listener = TcpListener::bind(&args.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
+    let told = serve::told_to_end().map_err(|error| format!("waiting for signals: {error}"))?;
     say!("listening on http://{address}/metadata, {} keys", keeping.lock().await.len());
     if !address.ip().is_loopback() {
         eprintln!("mooncake metadata: whoever reaches {address} can read and change everything here");
@@ -77,8 +79,7 @@ async fn serve(args: &MetadataArgs, keeping: Arc<Keeping>) -> Result<(), String>
     let lasting = args.expire.map(Duration::from_secs);
     tokio::spawn(look_after(keeping.clone(), lasting));
     let api = api::Api { keeping, value_max: args.max_value, expires: lasting.is_some() };
-    let why = serve::serve(listener, api::router(api), args.max_connections).await;
-    say!("ended by {}", why.map_err(|error| format!("serving: {error}"))?);
+    say!("ended by {}", serve::serve(listener, api::router(api), args.max_connections, told).await);
     Ok(())
 }
 

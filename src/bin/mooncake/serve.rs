@@ -1,5 +1,6 @@
-//! Connections: so many at once, none for ever, and an orderly end.
+//! Servers of the program. HTTP connections: so many at once, none for ever, and an orderly end.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +24,26 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 /// After a failure to accept, such as too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Serves until a signal to end; connections beyond the limit wait.
-pub async fn serve(listener: TcpListener, router: Router, connections: usize) -> io::Result<&'static str> {
+/// Ends with the name of the signal that says so. From here on these signals end nothing by themselves.
+pub fn told_to_end() -> io::Result<impl Future<Output = &'static str>> {
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => "SIGTERM",
+            _ = interrupted.recv() => "SIGINT",
+        }
+    })
+}
+
+/// Serves until it is told to end, and says by what; connections beyond the limit wait.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    told: impl Future<Output = &'static str>,
+) -> &'static str {
+    let mut told = std::pin::pin!(told);
     let places = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
     let why = loop {
@@ -36,8 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize) ->
         };
         let (place, accepted) = tokio::select! {
             accepted = next => accepted,
-            _ = terminated.recv() => break "SIGTERM",
-            _ = interrupted.recv() => break "SIGINT",
+            why = &mut told => break why,
         };
         let Ok((stream, _)) = accepted else {
             sleep(ACCEPT_AGAIN_AFTER).await;
@@ -60,5 +76,5 @@ pub async fn serve(listener: TcpListener, router: Router, connections: usize) ->
     drop(listener);
     // What is not done by then was not confirmed either.
     let _ = timeout(END_WITHIN, graceful.shutdown()).await;
-    Ok(why)
+    why
 }

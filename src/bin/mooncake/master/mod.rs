@@ -1,0 +1,98 @@
+//! `mooncake master`: the index of a store, in a process of its own.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use clap::Args;
+use mooncake::config;
+use mooncake::store::eviction::Policy;
+use mooncake::store::master::Config;
+use mooncake::store::master::server::{Master, Options};
+use tokio::runtime::Builder;
+
+use crate::{serve, size};
+
+/// Serves the index of a store: which object lies where. What it knows is lost with it, and the nodes tell the next one.
+#[derive(Args)]
+pub struct MasterArgs {
+    /// Address to listen on; port 0 is one that the kernel gives.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50051")]
+    listen: String,
+    /// File with the key that nodes and clients share; without it, what MC_PSK_FILE names.
+    #[arg(long, value_name = "FILE")]
+    psk_file: Option<String>,
+    /// In which order objects leave a full cache.
+    #[arg(long, default_value = "default", value_parser = policy)]
+    policy: Policy,
+    /// How long a reader may read after it asked. The same for all masters and nodes of a store.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = Config::default().lease_ms, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    lease_ms: u64,
+    /// Bytes that a tenant may have unless it is told otherwise, such as 64G; without it, all there are.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    quota: Option<u64>,
+    /// How long nodes of an earlier cluster are waited for, where those that answer know of none; or "never".
+    #[arg(long, value_name = "MILLISECONDS", default_value = "10000", value_parser = patience)]
+    found_after_ms: Patience,
+    /// Threads that serve calls.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    threads: u8,
+}
+
+#[derive(Clone, Copy)]
+struct Patience(Option<u64>);
+
+fn patience(text: &str) -> Result<Patience, String> {
+    match text {
+        "never" => Ok(Patience(None)),
+        _ => {
+            text.parse().map(|ms| Patience(Some(ms))).map_err(|_| "a number of milliseconds, or never".into())
+        }
+    }
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    let known = || Policy::ALL.map(Policy::name).join(", ");
+    Policy::ALL.into_iter().find(|policy| policy.name() == text).ok_or_else(|| format!("one of {}", known()))
+}
+
+pub fn run(args: &MasterArgs) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("starting: {error}"))?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &MasterArgs) -> Result<(), String> {
+    let options = options(args)?;
+    let has_key = options.psk.is_some();
+    let told = serve::told_to_end().map_err(|error| format!("waiting for signals: {error}"))?;
+    let master = Master::start(options).map_err(|error| error.to_string())?;
+    let address = master.address();
+    say!("master listening on {address}");
+    if !has_key && !address.ip().is_loopback() {
+        eprintln!(
+            "mooncake master: there is no key: whoever reaches {address} can read and remove all objects"
+        );
+    }
+    let why = told.await;
+    master.stop();
+    say!("ended by {why}");
+    Ok(())
+}
+
+fn options(args: &MasterArgs) -> Result<Options, String> {
+    let psk = config::psk(args.psk_file.as_deref()).map_err(|error| error.message().to_owned())?;
+    let config = Config {
+        policy: args.policy,
+        lease_ms: args.lease_ms,
+        default_quota: args.quota,
+        found_after_ms: args.found_after_ms.0,
+        ..Config::default()
+    };
+    let (address, workers) = (resolve(&args.listen)?, usize::from(args.threads));
+    Ok(Options { address, psk: psk.map(Arc::from), config, workers })
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("--listen {text}: {error}"))?;
+    found.next().ok_or_else(|| format!("--listen {text}: the name has no address"))
+}
