@@ -1,5 +1,6 @@
 //! The masters that there may be: one of them leads, and each is told again and again that this node is there.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,15 +25,34 @@ const LED_FOR_MS: u64 = 1_500;
 /// How often masters are greeted, with one that leads and without.
 const LED_HELLO_MS: u64 = 2_000;
 const LOST_HELLO_MS: u64 = 100;
+/// How often names of masters are looked up, by a node that none leads.
+const RESOLVE_EVERY_MS: u64 = 5_000;
 
 pub struct Master {
-    client: Arc<Client>,
+    /// As it was named: where that leads to may change.
+    name: String,
+    client: Mutex<Arc<Client>>,
     /// What it said of itself, last time.
     welcome: Mutex<Option<Welcome>>,
 }
 
 pub struct Masters {
     all: Vec<Arc<Master>>,
+    terms: Terms,
+    reactor: Arc<Reactor>,
+    /// When names were looked up last.
+    resolved_ms: Mutex<u64>,
+}
+
+fn is_numeric(name: &str) -> bool {
+    name.parse::<SocketAddr>().is_ok()
+}
+
+fn resolve(name: &str) -> Result<SocketAddr> {
+    let mut found = name
+        .to_socket_addrs()
+        .map_err(|error| fail!(InvalidArgument, "the master {name:?}, which is to be host:port: {error}"))?;
+    found.next().ok_or_else(|| fail!(NotFound, "the master {name:?} has no address"))
 }
 
 /// Whom this node follows.
@@ -68,12 +88,34 @@ impl Following {
 }
 
 impl Masters {
-    pub fn new(reactor: &Arc<Reactor>, addresses: &[Address], terms: &Terms) -> Masters {
-        let master = |(index, address): (usize, &Address)| {
-            let client = Client::new(reactor, index, address.clone(), terms.clone());
-            Arc::new(Master { client, welcome: Mutex::default() })
+    /// `names`: `host:port` of each master there may be.
+    pub fn new(reactor: &Arc<Reactor>, names: &[String], terms: Terms, now: u64) -> Result<Masters> {
+        let master = |(index, name): (usize, &String)| {
+            let client = Client::new(reactor, index, Address::Tcp(resolve(name)?), terms.clone());
+            Ok(Arc::new(Master { name: name.clone(), client: Mutex::new(client), welcome: Mutex::default() }))
         };
-        Masters { all: addresses.iter().enumerate().map(master).collect() }
+        let all = names.iter().enumerate().map(master).collect::<Result<_>>()?;
+        Ok(Masters { all, terms, reactor: reactor.clone(), resolved_ms: Mutex::new(now) })
+    }
+
+    /// Looks the names up anew, now and then: a master that was started elsewhere may have taken one. It may wait.
+    pub fn resolve_again(&self, now: u64) {
+        {
+            let mut resolved = self.resolved_ms.lock();
+            if *resolved + RESOLVE_EVERY_MS > now {
+                return;
+            }
+            *resolved = now;
+        }
+        for (index, one) in self.all.iter().enumerate().filter(|(_, one)| !is_numeric(&one.name)) {
+            let Ok(address) = resolve(&one.name) else { continue };
+            let address = Address::Tcp(address);
+            if *one.client.lock().address() != address {
+                let client = Client::new(&self.reactor, index, address, self.terms.clone());
+                let before = std::mem::replace(&mut *one.client.lock(), client);
+                drop(before);
+            }
+        }
     }
 
     /// The one that this node follows.
@@ -87,19 +129,22 @@ impl Masters {
         let Some(master) = master.and_then(|master| self.leading(master)) else {
             bail!(NotReady, "no master leads this node");
         };
-        let body = master.client.call_wait(C::METHOD, &call.encode_to_vec(), clock::after(PATIENCE))?;
+        let client = master.client.lock().clone();
+        let body = client.call_wait(C::METHOD, &call.encode_to_vec(), clock::after(PATIENCE))?;
         wire::decode(&body)
     }
 
     pub fn tick(&self, now_ns: u64) {
         for one in &self.all {
-            one.client.tick(now_ns);
+            let client = one.client.lock().clone();
+            client.tick(now_ns);
         }
     }
 
     pub fn close(&self) {
         for one in &self.all {
-            one.client.close(&fail!(Canceled, "the node is stopping"));
+            let client = one.client.lock().clone();
+            client.close(&fail!(Canceled, "the node is stopping"));
         }
     }
 }
@@ -118,7 +163,8 @@ impl Core {
             None => &self.masters.all,
         };
         for one in to {
-            one.client.call(Reports::METHOD, &body, clock::after(PATIENCE), Box::new(|_| {}));
+            let client = one.client.lock().clone();
+            client.call(Reports::METHOD, &body, clock::after(PATIENCE), Box::new(|_| {}));
         }
     }
 
@@ -137,14 +183,15 @@ impl Core {
                     core.welcomed(&met, welcome);
                 }
             };
-            one.client.call(Greet::METHOD, &Greet {}.encode_to_vec(), deadline, Box::new(welcomed));
-            let address = one.client.address().clone();
+            let client = one.client.lock().clone();
+            client.call(Greet::METHOD, &Greet {}.encode_to_vec(), deadline, Box::new(welcomed));
+            let master = one.clone();
             let told = move |result: Result<Vec<u8>>| {
                 if let Err(error) = result {
-                    tracing::debug!("greeting the master at {address}: {error}");
+                    tracing::debug!("greeting the master {}: {error}", master.name);
                 }
             };
-            one.client.call(Reports::METHOD, &body, deadline, Box::new(told));
+            client.call(Reports::METHOD, &body, deadline, Box::new(told));
         }
     }
 

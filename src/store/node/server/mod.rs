@@ -65,8 +65,8 @@ pub struct SegmentOptions {
 /// What a node is started with.
 #[derive(Clone)]
 pub struct Options {
-    /// All masters that there may be: one of them leads.
-    pub masters: Vec<Address>,
+    /// `host:port` of each master there may be: one of them leads.
+    pub masters: Vec<String>,
     /// Where clients and masters find it; port 0 is one that the kernel gives.
     pub listen: SocketAddr,
     pub segments: Vec<SegmentOptions>,
@@ -178,7 +178,7 @@ impl Node {
 
     /// Whether a master gives orders.
     pub fn is_led(&self) -> bool {
-        self.core.state.lock().following.is_led(self.core.now())
+        self.core.is_led()
     }
 
     pub fn usage(&self) -> Usage {
@@ -315,6 +315,8 @@ impl Core {
             last_id,
         };
         let terms = Terms { service: MASTER_SERVICE, psk: psk.clone() };
+        let now = clock::now_ns() / 1_000_000;
+        let masters = Masters::new(&engine.reactor, &options.masters, terms, now)?;
         let (fences, fetches) =
             (Crew::start("mc-node-fence", FENCERS)?, Crew::start("mc-node-fetch", FETCHERS)?);
         Ok(Arc::new_cyclic(|me| Core {
@@ -323,7 +325,7 @@ impl Core {
             local,
             memory,
             state: Mutex::new(state),
-            masters: Masters::new(&engine.reactor, &options.masters, &terms),
+            masters,
             fences,
             fetches,
             client: ClientId(u64::from_le_bytes(random::bytes()) | 1),
@@ -336,6 +338,10 @@ impl Core {
 
     fn id(&self) -> NodeId {
         self.state.lock().inventory.id()
+    }
+
+    fn is_led(&self) -> bool {
+        self.state.lock().following.is_led(self.now())
     }
 
     /// Milliseconds of a steady clock.
@@ -413,6 +419,9 @@ impl Core {
             reactions
         });
         if is_hello_due {
+            if !self.is_led() {
+                self.masters.resolve_again(self.now());
+            }
             self.hello();
         }
     }

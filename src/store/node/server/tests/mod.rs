@@ -200,7 +200,7 @@ impl World {
     fn add_node(&mut self, bytes: u64) -> Arc<Node> {
         let index = self.nodes.len();
         let node = Node::start(Options {
-            masters: vec![self.server.address().clone()],
+            masters: vec![self.server.address().to_string()],
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             segments: vec![SegmentOptions { name: format!("s{index}"), bytes }],
             domain: format!("d{index}"),
