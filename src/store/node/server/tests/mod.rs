@@ -1,6 +1,7 @@
 //! Nodes with a master that does what its state says, and clients that do what they are told.
 
 mod copies;
+mod together;
 mod writing;
 
 use std::collections::BTreeMap;
