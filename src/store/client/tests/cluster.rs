@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::super::{GetOptions, Options, Put, PutOptions, Result, Store, Wanted};
 use crate::config::{Config, Given};
 use crate::engine::Engine;
-use crate::rpc::Address;
 use crate::store::eviction::Policy;
 use crate::store::master::server::{self, Master};
 use crate::store::node::server::{self as node, Node, SegmentOptions};
@@ -47,7 +46,7 @@ pub fn start_master(port: u16, found: bool) -> crate::error::Result<Arc<Master>>
 
 pub fn start_node(master: &Master, index: usize, bytes: u64) -> Arc<Node> {
     Node::start(node::Options {
-        masters: vec![Address::Tcp(master.address())],
+        masters: vec![master.address().to_string()],
         listen: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
         segments: vec![SegmentOptions { name: format!("s{index}"), bytes }],
         domain: format!("host{index}"),
