@@ -10,6 +10,7 @@ use crate::store::refusal::{Refusal, Result};
 use crate::store::view::View;
 
 use super::Reaction;
+use super::quarantine::{At, Quarantine};
 
 /// An entry, and who may still touch its bytes.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub struct Inventory {
     /// Segments that were taken back. A late grant may still name them, so no other is called the same.
     retired: BTreeSet<SegmentId>,
     is_leaving: bool,
-    pub(super) quarantined: BTreeSet<(SegmentId, u64)>,
+    quarantine: Quarantine,
 }
 
 impl Inventory {
@@ -77,7 +78,7 @@ impl Inventory {
             withdrawn: BTreeSet::new(),
             retired: BTreeSet::new(),
             is_leaving: false,
-            quarantined: BTreeSet::new(),
+            quarantine: Quarantine::default(),
         }
     }
 
@@ -200,8 +201,7 @@ impl Inventory {
             return Err(Refusal::new(Code::Busy, "the range overlaps memory that is held"));
         }
         let entry = Entry { state: EntryState::Writing { writer }, ..entry };
-        let held = Held { soft_until: 0, writer: Some(writer), readers_until: 0, entry };
-        segment.entries.insert(held.entry.offset, held);
+        self.insert(Held { soft_until: 0, writer: Some(writer), readers_until: 0, entry });
         Ok(())
     }
 
@@ -240,13 +240,14 @@ impl Inventory {
     /// as good as once.
     pub fn commit(&mut self, now: u64, node: NodeId, spot: Spot, writer: ClientId) -> Result<()> {
         self.check_grant(node, spot.generation)?;
-        let held = self.find_mut(spot).ok_or(CANCELED)?;
-        match held.entry.state {
+        match self.find(spot).ok_or(CANCELED)?.entry.state {
             EntryState::Committed => Ok(()),
             EntryState::Writing { writer: owner } if owner == writer => {
-                held.entry.state = EntryState::Committed;
-                held.writer = None;
-                held.soft_until = now.saturating_add(held.entry.soft_pin_ms.into());
+                self.change((spot.segment, spot.offset), |held| {
+                    held.entry.state = EntryState::Committed;
+                    held.writer = None;
+                    held.soft_until = now.saturating_add(held.entry.soft_pin_ms.into());
+                });
                 Ok(())
             }
             _ => Err(CANCELED),
@@ -255,23 +256,16 @@ impl Inventory {
 
     /// Takes note of what the node's program saw. Memory that was waiting for it may be free by that.
     pub fn evidence(&mut self, now: u64, evidence: Evidence) -> Vec<Reaction> {
-        let mut spots = Vec::new();
-        for (id, segment) in &mut self.segments {
-            for (offset, held) in &mut segment.entries {
-                let matches = match evidence {
-                    Evidence::Done { writer, generation } => {
-                        held.writer == Some(writer) && held.entry.generation == generation
-                    }
-                    Evidence::Fenced { writer } => held.writer == Some(writer),
-                };
-                if matches {
-                    held.writer = None;
-                    held.entry.state = EntryState::Quarantined;
-                    spots.push((*id, *offset));
-                }
-            }
+        let touched = match evidence {
+            Evidence::Done { writer, generation } => self.quarantine.of_writer(writer, Some(generation)),
+            Evidence::Fenced { writer } => self.quarantine.of_writer(writer, None),
+        };
+        for at in touched {
+            self.change(at, |held| {
+                held.writer = None;
+                held.entry.state = EntryState::Quarantined;
+            });
         }
-        self.quarantined.extend(spots);
         self.release(now)
     }
 
@@ -282,30 +276,65 @@ impl Inventory {
 
     /// When `tick` will free something, if nothing else happens.
     pub fn next_tick(&self) -> Option<u64> {
-        let held = |spot: &(SegmentId, u64)| self.segments.get(&spot.0)?.entries.get(&spot.1);
-        let timed = |held: &Held| held.writer.is_none() && held.entry.generation < self.floor;
-        let waiting = self.quarantined.iter().filter_map(held).filter(|held| timed(held));
-        waiting.map(|held| held.readers_until).min()
+        self.quarantine.next_free()
     }
 
     /// Gives up what is in quarantine and cannot be touched: no reader has a lease, no writer a way, and no late
     /// message can open it again, because its grant lies below the floor.
     pub(super) fn release(&mut self, now: u64) -> Vec<Reaction> {
-        let (node, floor) = (self.node, self.floor);
         let mut reactions = Vec::new();
-        self.quarantined.retain(|(id, offset)| {
-            let Some(segment) = self.segments.get_mut(id) else { return false };
-            let Some(held) = segment.entries.get(offset) else { return false };
-            let generation = held.entry.generation;
-            if held.writer.is_some() || now < held.readers_until || generation >= floor {
-                return true;
-            }
-            segment.entries.remove(offset);
-            let spot = Spot { segment: *id, offset: *offset, generation };
-            reactions.push(Reaction::Send(Report::Dropped { node, spot, released: true }));
-            false
-        });
+        while let Some((segment, offset)) = self.quarantine.pop_free(now) {
+            let entries = self.segments.get_mut(&segment).map(|segment| &mut segment.entries);
+            let Some(held) = entries.and_then(|entries| entries.remove(&offset)) else { continue };
+            let spot = Spot { segment, offset, generation: held.entry.generation };
+            reactions.push(Reaction::Send(Report::Dropped { node: self.node, spot, released: true }));
+        }
         reactions
+    }
+
+    /// Every grant below it is late from now on.
+    pub(super) fn raise_floor(&mut self, floor: Generation) {
+        self.floor = self.floor.max(floor);
+        while let Some(at) = self.quarantine.pop_below(self.floor) {
+            self.change(at, |_| {});
+        }
+    }
+
+    /// What writers are at is in quarantine from now on; they may go on writing all the same.
+    pub(super) fn end_writing(&mut self) {
+        for at in self.quarantine.of_writers() {
+            self.change(at, |held| held.entry.state = EntryState::Quarantined);
+        }
+    }
+
+    /// Puts everything into quarantine.
+    pub(super) fn give_up_all(&mut self, readers_until: u64) {
+        for (id, segment) in &mut self.segments {
+            for (offset, held) in &mut segment.entries {
+                let at = (*id, *offset);
+                self.quarantine.leave(at, held);
+                held.entry.state = EntryState::Quarantined;
+                held.readers_until = held.readers_until.max(readers_until);
+                self.quarantine.enter(at, held, self.floor);
+            }
+        }
+    }
+
+    pub(super) fn insert(&mut self, held: Held) {
+        let (segment, offset) = (held.entry.segment, held.entry.offset);
+        if let Some(here) = self.segments.get_mut(&segment) {
+            self.quarantine.enter((segment, offset), &held, self.floor);
+            here.entries.insert(offset, held);
+        }
+    }
+
+    /// The only way to change an entry: what it waits for is known by what it is.
+    pub(super) fn change(&mut self, at: At, act: impl FnOnce(&mut Held)) {
+        let segment = self.segments.get_mut(&at.0);
+        let Some(held) = segment.and_then(|segment| segment.entries.get_mut(&at.1)) else { return };
+        self.quarantine.leave(at, held);
+        act(held);
+        self.quarantine.enter(at, held, self.floor);
     }
 
     /// Entries after the cursor, at most `limit`, and where the next page begins.
@@ -333,14 +362,14 @@ impl Inventory {
         (held.entry.generation == spot.generation).then_some(held)
     }
 
-    pub(super) fn find_mut(&mut self, spot: Spot) -> Option<&mut Held> {
-        let held = self.segments.get_mut(&spot.segment)?.entries.get_mut(&spot.offset)?;
-        (held.entry.generation == spot.generation).then_some(held)
-    }
-
     /// Everything that is held, for those who look on.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.segments.values().flat_map(|segment| segment.entries.values().map(|held| &held.entry))
+    }
+
+    #[cfg(test)]
+    pub(super) fn quarantined(&self) -> usize {
+        self.quarantine.len()
     }
 
     fn check_node(&self, node: NodeId) -> Result<()> {

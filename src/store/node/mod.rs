@@ -5,6 +5,7 @@
 
 pub mod inventory;
 mod obey;
+mod quarantine;
 pub mod server;
 
 #[cfg(test)]

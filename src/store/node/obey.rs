@@ -25,7 +25,7 @@ impl Inventory {
             }
             self.promise(order);
         }
-        self.floor = self.floor.max(order.floor);
+        self.raise_floor(order.floor);
         let mut reactions = self.carry_out(now, &order.command);
         let released = self.release(now);
         // One word is enough for what went into quarantine and out of it again.
@@ -74,15 +74,8 @@ impl Inventory {
     /// what is not committed by now never will be.
     fn promise(&mut self, order: &Order) {
         (self.promised, self.master) = (order.epoch, order.master);
-        self.floor = self.floor.max(order.epoch.first_generation());
-        for (id, segment) in &mut self.segments {
-            for (offset, held) in &mut segment.entries {
-                if matches!(held.entry.state, EntryState::Writing { .. }) {
-                    held.entry.state = EntryState::Quarantined;
-                    self.quarantined.insert((*id, *offset));
-                }
-            }
-        }
+        self.end_writing();
+        self.raise_floor(order.epoch.first_generation());
     }
 
     fn report(&self, now: u64, ask: u64, after: Option<Cursor>) -> Report {
@@ -99,26 +92,27 @@ impl Inventory {
         readers_until: u64,
         writer_done: bool,
     ) -> Vec<Reaction> {
-        if let Some(held) = self.find_mut(spot) {
-            held.entry.state = EntryState::Quarantined;
-            held.readers_until = held.readers_until.max(readers_until);
-            held.writer = held.writer.filter(|_| !writer_done);
-            let fence = held.writer.map(|writer| Reaction::Fence { writer });
-            self.quarantined.insert((spot.segment, spot.offset));
+        if self.find(spot).is_some() {
+            self.change((spot.segment, spot.offset), |held| {
+                held.entry.state = EntryState::Quarantined;
+                held.readers_until = held.readers_until.max(readers_until);
+                held.writer = held.writer.filter(|_| !writer_done);
+            });
+            let writer = self.find(spot).and_then(|held| held.writer);
+            let fence = writer.map(|writer| Reaction::Fence { writer });
             return vec![self.dropped(spot)].into_iter().chain(fence).collect();
         }
         if spot.generation < self.floor {
             return vec![Reaction::Send(Report::Dropped { node: self.node, spot, released: true })];
         }
         // The writer has not come yet. It finds the range taken, until the floor turns it away.
-        let Some(segment) = self.segments.get_mut(&spot.segment) else { return Vec::new() };
+        let Some(segment) = self.segments.get(&spot.segment) else { return Vec::new() };
         let end = spot.offset.checked_add(length);
         let fits = length > 0 && end.is_some_and(|end| end <= segment.offer.length);
         if !fits || segment.overlaps(spot.offset, length) {
             return Vec::new();
         }
-        segment.entries.insert(spot.offset, never_written(spot, length));
-        self.quarantined.insert((spot.segment, spot.offset));
+        self.insert(never_written(spot, length));
         vec![self.dropped(spot)]
     }
 
@@ -146,10 +140,11 @@ impl Inventory {
         let result = if arrived { self.commit(now, self.node, spot, ITSELF) } else { Err(CANCELED) };
         if result.is_err() {
             // Whatever became of it, this node has stopped writing into it.
-            if let Some(held) = self.find_mut(spot).filter(|held| held.writer == Some(ITSELF)) {
-                held.writer = None;
-                held.entry.state = EntryState::Quarantined;
-                self.quarantined.insert((spot.segment, spot.offset));
+            if self.find(spot).is_some_and(|held| held.writer == Some(ITSELF)) {
+                self.change((spot.segment, spot.offset), |held| {
+                    held.writer = None;
+                    held.entry.state = EntryState::Quarantined;
+                });
             }
         }
         let done = result.is_ok();
@@ -161,13 +156,7 @@ impl Inventory {
     /// Everything is given up: others may have removed or replaced it while this node was away.
     fn discard(&mut self, now: u64) -> Vec<Reaction> {
         let until = now.saturating_add(self.horizon_ms);
-        for (id, segment) in &mut self.segments {
-            for (offset, held) in &mut segment.entries {
-                held.entry.state = EntryState::Quarantined;
-                held.readers_until = held.readers_until.max(until);
-                self.quarantined.insert((*id, *offset));
-            }
-        }
+        self.give_up_all(until);
         // What it knows of views still counts.
         self.is_fresh = true;
         self.node = NodeId::default();

@@ -280,3 +280,29 @@ fn a_segment_that_holds_something_cannot_be_taken_back() {
     obey(&mut inventory, 0, 1, drop_of(g, 0, 0));
     assert!(inventory.unmount(SegmentId(1)).is_ok() && inventory.unmount(SegmentId(1)).is_err());
 }
+
+#[test]
+fn a_word_about_one_writer_floor_or_moment_frees_what_waited_for_all_of_them() {
+    let mut inventory = inventory();
+    for count in 0..4 {
+        let one = entry(generation(1, count), count * 100, 100);
+        inventory.prepare(NODE, one, ClientId(40 + count % 2)).expect("free");
+    }
+    // 0 and 2 of one writer, 1 and 3 of another; 3 is committed, and 1 may be read for a while.
+    inventory.commit(0, NODE, spot(generation(1, 3), 300), ClientId(41)).expect("prepared");
+    for (count, readers_ms) in [(0, 0), (1, 50), (2, 0), (3, 0)] {
+        obey(&mut inventory, 0, 1, drop_of(generation(1, count), count * 100, readers_ms));
+    }
+    assert_eq!(inventory.quarantined(), 4);
+    let lead = || Command::Lead { sent: 0, view: None };
+    let freed = inventory.obey(0, &order(1, generation(1, 4), lead()));
+    assert_eq!(released(&freed), [spot(generation(1, 3), 300)], "the others have writers");
+    let freed = inventory.evidence(0, Evidence::Fenced { writer: ClientId(40) });
+    assert_eq!(released(&freed), [spot(generation(1, 0), 0), spot(generation(1, 2), 200)]);
+    assert_eq!(inventory.evidence(0, Evidence::Fenced { writer: ClientId(41) }).len(), 0);
+    // A later drop knows of later readers.
+    obey(&mut inventory, 10, 1, drop_of(generation(1, 1), 100, 90));
+    assert_eq!(inventory.next_tick(), Some(100));
+    assert_eq!((released(&inventory.tick(99)).len(), released(&inventory.tick(100)).len()), (0, 1));
+    assert_eq!((inventory.quarantined(), inventory.entries().count()), (0, 0));
+}
