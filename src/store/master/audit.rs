@@ -13,7 +13,7 @@ impl State {
     /// Recounts everything. The text says what does not add up.
     pub fn audit(&self) -> Result<(), String> {
         let mut taken = Taken::new();
-        let mut tenants = vec![(0u64, 0u64); self.tenants.list.len()];
+        let mut tenants = BTreeMap::<u16, (u64, u64, u64)>::new();
         let mut slots = 0;
         for (shard, part) in self.shards.iter().enumerate() {
             if part.len() != part.objects.len() {
@@ -28,22 +28,30 @@ impl State {
                 let at = ObjectRef { shard: shard as u32, slot };
                 self.audit_object(at, &mut taken)?;
                 let object = self.object(at);
+                let tenant = tenants.entry(object.tenant).or_default();
+                tenant.2 += 1;
                 if object.is_visible() {
-                    let tenant = &mut tenants[usize::from(object.tenant)];
                     (tenant.0, tenant.1) = (tenant.0 + object.charge(), tenant.1 + 1);
                 }
                 if let Work::Put(put) = self.work(at) {
-                    tenants[usize::from(object.tenant)].0 += put.size * u64::from(put.replicas);
+                    tenant.0 += put.size * u64::from(put.replicas);
                 }
             }
         }
         if slots != self.shards.iter().map(|shard| shard.len()).sum::<usize>() {
             return Err("objects without a key".into());
         }
-        for (tenant, counted) in self.tenants.list.iter().zip(&tenants) {
-            if (tenant.used, tenant.objects) != *counted {
+        for (number, tenant) in self.tenants.iter() {
+            let counted = tenants.remove(&number).unwrap_or_default();
+            if (tenant.used, tenant.objects, tenant.keys) != counted {
                 return Err(format!("tenant {}: {tenant:?}, counted {counted:?}", tenant.name));
             }
+            if counted == (0, 0, 0) && tenant.quota == self.config.default_quota {
+                return Err(format!("tenant {} has nothing, and is not forgotten", tenant.name));
+            }
+        }
+        if let Some(number) = tenants.keys().next() {
+            return Err(format!("tenant {number} was forgotten, and has objects"));
         }
         for drop in self.drops.iter() {
             take(&mut taken, &drop.place)?;

@@ -65,7 +65,7 @@ impl State {
         let change = self.changes.remove(&at).expect("it was just seen");
         self.object_mut(at).set(CHANGING, false);
         if !self.object(at).is_visible() {
-            self.shards[at.shard as usize].remove(at.slot);
+            self.erase(at);
         }
         for token in change.tokens {
             self.reply(token);

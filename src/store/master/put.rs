@@ -78,13 +78,11 @@ impl State {
                 return Err(Refusal::new(Code::AlreadyExists, "the key has an object"));
             }
         }
-        let tenant = self.tenants.intern(name.tenant, self.config.default_quota)?;
+        let tenant = self.tenants.intern(name.tenant)?;
         let replaced = found.map_or(0, |at| self.object(at).charge());
-        self.tenants.check(tenant, size * u64::from(config.count), replaced)?;
-        let at = match found {
-            Some(at) => at,
-            None => self.add(tenant, name.key)?,
-        };
+        let admitted = self.tenants.check(tenant, size * u64::from(config.count), replaced);
+        let at = admitted.and_then(|()| found.map_or_else(|| self.add(tenant, name.key), Ok));
+        let at = at.inspect_err(|_| self.tenants.forget_unused(tenant))?;
         // From here on it is changing, so that what makes room does not evict it.
         self.change(at);
         let Some(taken) = self.allocate(now, size, config) else {

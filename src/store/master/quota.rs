@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::error::Code;
 use crate::store::refusal::{Refusal, Result};
@@ -18,13 +18,20 @@ pub struct Tenant {
     /// Bytes of all replicas of its objects, and of those being written.
     pub used: u64,
     pub objects: u64,
+    /// Keys in the index, seen or not: they have its number.
+    pub keys: u64,
 }
 
-/// Tenants are never forgotten: there are few, and their numbers are in every object.
-#[derive(Debug, Default)]
+/// Always the same, so that a play can be repeated.
+type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
+/// Tenants that have something, or a quota of their own. The number of one that is forgotten is used again.
+#[derive(Debug)]
 pub struct Tenants {
-    numbers: HashMap<Arc<str>, u16, std::hash::BuildHasherDefault<std::hash::DefaultHasher>>,
-    pub list: Vec<Tenant>,
+    numbers: HashMap<Arc<str>, u16, Hasher>,
+    list: Vec<Option<Tenant>>,
+    free: Vec<u16>,
+    default_quota: Option<u64>,
 }
 
 impl Tenants {
@@ -32,24 +39,54 @@ impl Tenants {
         self.numbers.get(name).copied()
     }
 
-    pub fn intern(&mut self, name: &str, quota: Option<u64>) -> Result<u16> {
+    pub fn new(default_quota: Option<u64>) -> Tenants {
+        Tenants { numbers: HashMap::default(), list: Vec::new(), free: Vec::new(), default_quota }
+    }
+
+    /// The number of a tenant, known from now on until `forget_unused`.
+    pub fn intern(&mut self, name: &str) -> Result<u16> {
         if let Some(number) = self.find(name) {
             return Ok(number);
         }
-        let number = u16::try_from(self.list.len())
-            .map_err(|_| Refusal::new(Code::Exhausted, "65536 tenants are the limit"))?;
         let name: Arc<str> = name.into();
-        self.numbers.insert(name.clone(), number);
-        self.list.push(Tenant { name, quota, used: 0, objects: 0 });
+        let quota = self.default_quota;
+        let tenant = Some(Tenant { name: name.clone(), quota, used: 0, objects: 0, keys: 0 });
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.list[usize::from(number)] = tenant;
+                number
+            }
+            None => {
+                let number = u16::try_from(self.list.len())
+                    .map_err(|_| Refusal::new(Code::Exhausted, "65536 tenants are the limit"))?;
+                self.list.push(tenant);
+                number
+            }
+        };
+        self.numbers.insert(name, number);
         Ok(number)
     }
 
+    /// Forgets a tenant that has nothing and no quota of its own.
+    pub fn forget_unused(&mut self, number: u16) {
+        let tenant = self.get(number);
+        if tenant.keys == 0 && tenant.used == 0 && tenant.quota == self.default_quota {
+            self.numbers.remove(&tenant.name.clone());
+            self.list[usize::from(number)] = None;
+            self.free.push(number);
+        }
+    }
+
     pub fn get(&self, tenant: u16) -> &Tenant {
-        &self.list[usize::from(tenant)]
+        self.list[usize::from(tenant)].as_ref().expect("a tenant is known while it has something")
     }
 
     pub fn get_mut(&mut self, tenant: u16) -> &mut Tenant {
-        &mut self.list[usize::from(tenant)]
+        self.list[usize::from(tenant)].as_mut().expect("a tenant is known while it has something")
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Tenant)> {
+        (0..).zip(&self.list).filter_map(|(number, tenant)| Some((number, tenant.as_ref()?)))
     }
 
     /// Refuses if `more` bytes instead of `less` would be above the quota.
@@ -75,7 +112,7 @@ impl Tenants {
 pub struct Group {
     pub tenant: u16,
     pub name: Option<Arc<str>>,
-    pub members: Vec<ObjectRef>,
+    pub members: HashSet<ObjectRef, Hasher>,
 }
 
 /// Groups that have members. Number 0 is no group.
@@ -102,14 +139,14 @@ impl Groups {
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
             None => {
-                let group = Group { tenant, name: Some(name.clone()), members: Vec::new() };
+                let group = Group { tenant, name: Some(name.clone()), ..Group::default() };
                 // Without a number it is an object like any other.
                 let Some(number) = self.list.insert(group) else { return 0 };
                 self.numbers.insert(key, number);
                 number
             }
         };
-        self.list.get_mut(number).members.push(member);
+        self.list.get_mut(number).members.insert(member);
         number
     }
 
@@ -118,9 +155,7 @@ impl Groups {
             return;
         }
         let members = &mut self.list.get_mut(group).members;
-        if let Some(index) = members.iter().position(|other| *other == member) {
-            members.swap_remove(index);
-        }
+        members.remove(&member);
         if members.is_empty() {
             let gone = self.list.remove(group);
             self.numbers.remove(&(gone.tenant, gone.name.expect("only number 0 has no name")));
@@ -133,6 +168,36 @@ impl Groups {
 
     /// All that go together with an object, itself included.
     pub fn members(&self, group: u32, own: ObjectRef) -> Vec<ObjectRef> {
-        if group == 0 { vec![own] } else { self.list.get(group).members.clone() }
+        if group == 0 { vec![own] } else { self.list.get(group).members.iter().copied().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_tenants_come_and_go_than_there_can_be_at_a_time() {
+        let mut tenants = Tenants::new(Some(10));
+        for index in 0..100_000 {
+            let number = tenants.intern(&format!("t{index}")).expect("a number");
+            tenants.get_mut(number).keys = u64::from(index % 2 == 0 && index < 60_000);
+            tenants.forget_unused(number);
+        }
+        assert_eq!((tenants.iter().count(), tenants.list.len()), (30_000, 30_001));
+        assert!(tenants.find("t0").is_some() && tenants.find("t1").is_none());
+    }
+
+    #[test]
+    fn a_group_is_there_while_it_has_members() {
+        let mut groups = Groups::default();
+        let at = |slot| ObjectRef { shard: 0, slot };
+        let group = groups.join(3, &"g".into(), at(0));
+        assert_eq!(groups.join(3, &"g".into(), at(1)), group);
+        assert_ne!(groups.join(4, &"g".into(), at(2)), group);
+        groups.leave(group, at(0));
+        assert_eq!(groups.members(group, at(1)), [at(1)]);
+        groups.leave(group, at(1));
+        assert_eq!((groups.numbers.len(), groups.list.len()), (1, 2));
     }
 }

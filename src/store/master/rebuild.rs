@@ -152,8 +152,9 @@ impl State {
         if entry.state != EntryState::Committed || !is_sound {
             return false;
         }
-        let Ok(tenant) = self.tenants.intern(&entry.tenant, self.config.default_quota) else { return false };
+        let Ok(tenant) = self.tenants.intern(&entry.tenant) else { return false };
         let Some(at) = self.find_in(tenant, &entry.key).or_else(|| self.add(tenant, &entry.key).ok()) else {
+            self.tenants.forget_unused(tenant);
             return false;
         };
         let part = Part {

@@ -10,7 +10,7 @@ use crate::store::object::{Generation, Version};
 use crate::store::slab::Slab;
 
 /// An object of a shard. It is not used for another one while anything refers to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     pub shard: u32,
     pub slot: u32,

@@ -84,7 +84,7 @@ impl State {
                 .map(|_| Shard::new(hash, Evictor::new(config.policy, 0)))
                 .collect(),
             pool: Pool::new(config.alignment),
-            tenants: Tenants::default(),
+            tenants: Tenants::new(config.default_quota),
             groups: Groups::default(),
             changes: BTreeMap::new(),
             grants: Grants::default(),
@@ -113,15 +113,16 @@ impl State {
 
     pub fn stats(&self) -> Stats {
         let (used_bytes, capacity_bytes) = self.pool.usage();
-        let objects = self.tenants.list.iter().map(|tenant| tenant.objects).sum();
+        let objects = self.tenants.iter().map(|(_, tenant)| tenant.objects).sum();
         Stats { objects, used_bytes, capacity_bytes, dropping: self.drops.len() as u64, ..self.stats }
     }
 
     /// Sets how many bytes a tenant may have; None is no limit. What is above it stays.
     pub fn set_quota(&mut self, tenant: &str, quota: Option<u64>) -> Result<()> {
         Name { tenant, key: b"-" }.check()?;
-        let tenant = self.tenants.intern(tenant, quota)?;
+        let tenant = self.tenants.intern(tenant)?;
         self.tenants.get_mut(tenant).quota = quota;
+        self.tenants.forget_unused(tenant);
         Ok(())
     }
 
@@ -186,7 +187,16 @@ impl State {
         let object = Object { key: key.into(), tenant, ..Object::default() };
         let slot = self.shards[shard as usize].insert(hash, object);
         let slot = slot.ok_or(Refusal::new(Code::Exhausted, "the index is full"))?;
+        self.tenants.get_mut(tenant).keys += 1;
         Ok(ObjectRef { shard, slot })
+    }
+
+    /// Undoes `add`, of an object that nobody sees.
+    pub(super) fn erase(&mut self, at: ObjectRef) {
+        let tenant = self.object(at).tenant;
+        self.shards[at.shard as usize].remove(at.slot);
+        self.tenants.get_mut(tenant).keys -= 1;
+        self.tenants.forget_unused(tenant);
     }
 
     fn shard_of(&self, hash: u64) -> u32 {

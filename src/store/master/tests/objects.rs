@@ -200,6 +200,38 @@ fn quotas_are_kept_to_the_byte() {
 }
 
 #[test]
+fn tenants_that_have_nothing_and_no_quota_are_forgotten() {
+    let mut cluster = Cluster::new(1, 64);
+    let put = |cluster: &mut Cluster, tenant: &str, size: u64| {
+        let (config, name) = (ReplicateConfig::default(), Name { tenant, key: b"k" });
+        let request = PutStart { name, client: CLIENT, size, config: &config, upsert: false };
+        let grant = cluster.master.put_start(cluster.now, request)?;
+        cluster.settle();
+        cluster.write(&grant, 1);
+        cluster.master.put_commit(cluster.now, name, CLIENT, grant.version, Token(0)).map(|_| ())
+    };
+    for index in 0..300 {
+        let tenant = format!("t{index}");
+        put(&mut cluster, &tenant, 1).expect("there is room for its number");
+        let name = Name { tenant: &tenant, key: b"k" };
+        cluster.master.remove(cluster.now, name, Token(0), false).expect("there");
+        cluster.settle();
+        assert_eq!(cluster.master.tenant(&tenant), None);
+        if index % 100 == 0 {
+            // What was dropped is free once the floor has passed it.
+            cluster.run(600);
+        }
+    }
+    assert_eq!(code(put(&mut cluster, "refused", 1 << 40)), Code::NoSpace);
+    cluster.master.set_quota("limited", Some(10)).expect("a name");
+    assert_eq!(code(put(&mut cluster, "limited", 11)), Code::QuotaExceeded);
+    assert_eq!(cluster.master.tenant("refused"), None);
+    assert_eq!(cluster.master.tenant("limited"), Some((0, Some(10), 0)), "a quota is remembered");
+    cluster.master.set_quota("limited", None).expect("a name");
+    assert_eq!(cluster.master.tenant("limited"), None);
+}
+
+#[test]
 fn replicas_lie_in_distinct_domains_or_not_at_all() {
     let mut cluster = Cluster::new(3, 64);
     let config = |count| ReplicateConfig { count, strict_domains: true, ..Default::default() };
