@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Options;
 use super::calls::ask;
 use crate::error::{Code, Error, Result};
 use crate::rpc::{Address, Client, Terms};
@@ -27,6 +28,7 @@ struct Current {
 
 pub struct Masters {
     addresses: Vec<String>,
+    no_local: bool,
     terms: Terms,
     reactor: Arc<Reactor>,
     current: Mutex<Option<Arc<Current>>>,
@@ -43,14 +45,14 @@ fn is_passing(code: Code) -> bool {
 }
 
 impl Masters {
-    /// `addresses`: `host:port` of each master there may be.
-    pub fn new(addresses: &[String], psk: Option<Arc<[u8]>>, reactor: &Arc<Reactor>) -> Result<Masters> {
-        if addresses.is_empty() {
+    pub fn new(options: &Options, reactor: &Arc<Reactor>) -> Result<Masters> {
+        if options.masters.is_empty() {
             bail!(InvalidArgument, "no master was named");
         }
         Ok(Masters {
-            addresses: addresses.to_vec(),
-            terms: Terms { service: MASTER_SERVICE, psk },
+            addresses: options.masters.clone(),
+            no_local: options.no_local,
+            terms: Terms { service: MASTER_SERVICE, psk: options.psk.clone() },
             reactor: reactor.clone(),
             current: Mutex::new(None),
             turn: Mutex::new(0),
@@ -147,7 +149,7 @@ impl Masters {
     fn greet(&self, name: &str, deadline_ns: u64) -> Result<Arc<Current>> {
         let client = Client::new(&self.reactor, 0, Address::Tcp(resolve(name)?), self.terms.clone());
         let welcome = ask(&client, &Greet {}, attempt(deadline_ns))?;
-        if !welcome.local.is_empty() {
+        if !welcome.local.is_empty() && !self.no_local {
             // Where both are on one host there is a shorter way. Nobody else can have its name.
             let local =
                 Client::new(&self.reactor, 0, Address::Local(welcome.local.clone()), self.terms.clone());

@@ -58,6 +58,8 @@ pub struct Options {
     pub psk: Option<Arc<[u8]>>,
     /// For operations that name none.
     pub deadline: Duration,
+    /// Calls go over TCP even to masters and nodes of this host.
+    pub no_local: bool,
     /// How many objects' leases are remembered; 0 asks the master every time.
     pub lease_cache: usize,
 }
@@ -69,6 +71,7 @@ impl Default for Options {
             tenant: String::new(),
             psk: None,
             deadline: Duration::from_secs(10),
+            no_local: false,
             lease_cache: 65_536,
         }
     }
@@ -109,13 +112,13 @@ impl Store {
     fn assemble(engine: Arc<Engine>, options: &Options, reactor: &Arc<Reactor>) -> error::Result<Arc<Store>> {
         // 0 is the writer of what nodes copy.
         let id = ClientId(u64::from_le_bytes(random::bytes()).max(1));
-        let masters = Masters::new(&options.masters, options.psk.clone(), reactor)?;
+        let masters = Masters::new(options, reactor)?;
         masters.welcome(clock::after(options.deadline))?;
         let store = Arc::new(Store {
             id,
             tenant: options.tenant.clone(),
             deadline: options.deadline,
-            nodes: Nodes::new(id, options.psk.clone(), reactor, &engine),
+            nodes: Nodes::new(id, options, reactor, &engine),
             masters,
             leases: Leases::new(options.lease_cache),
             rooms: Rooms::new(&engine),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::Options;
 use super::calls::ask;
 use super::masters::{Masters, resolve};
 use crate::engine::Engine;
@@ -97,6 +98,7 @@ impl NodeLink {
 
 pub struct Nodes {
     client: ClientId,
+    no_local: bool,
     terms: Terms,
     reactor: Arc<Reactor>,
     engine: Arc<Engine>,
@@ -104,15 +106,11 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    pub fn new(
-        client: ClientId,
-        psk: Option<Arc<[u8]>>,
-        reactor: &Arc<Reactor>,
-        engine: &Arc<Engine>,
-    ) -> Nodes {
+    pub fn new(client: ClientId, options: &Options, reactor: &Arc<Reactor>, engine: &Arc<Engine>) -> Nodes {
         Nodes {
             client,
-            terms: Terms { service: NODE_SERVICE, psk },
+            no_local: options.no_local,
+            terms: Terms { service: NODE_SERVICE, psk: options.psk.clone() },
             reactor: reactor.clone(),
             engine: engine.clone(),
             links: Mutex::default(),
@@ -149,7 +147,7 @@ impl Nodes {
             let attachment = Mutex::new(Some(Arc::new(attachment)));
             Ok(Arc::new(NodeLink { id: node, client, is_local, attachment, is_lost: AtomicBool::new(false) }))
         };
-        if !contact.local.is_empty() {
+        if !contact.local.is_empty() && !self.no_local {
             let local = Client::new(&self.reactor, 0, Address::Local(contact.local), self.terms.clone());
             if let Ok(attached) = self.attach(&local, node, deadline_ns) {
                 return link(local, true, attached);

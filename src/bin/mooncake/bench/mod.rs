@@ -11,6 +11,7 @@ mod movers;
 mod pattern;
 mod prepared;
 mod start;
+mod store;
 mod target;
 mod transfer;
 mod walk;
@@ -30,6 +31,7 @@ enum What {
     Idle(idle::IdleArgs),
     Start(start::StartArgs),
     Prepared(prepared::PreparedArgs),
+    Store(store::StoreArgs),
 }
 
 pub fn run(args: BenchArgs) -> Result<(), String> {
@@ -38,5 +40,6 @@ pub fn run(args: BenchArgs) -> Result<(), String> {
         What::Idle(args) => idle::run(&args),
         What::Start(args) => start::run(&args),
         What::Prepared(args) => prepared::run(&args),
+        What::Store(args) => store::run(&args),
     }
 }
