@@ -5,11 +5,17 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mooncake::config::{Config, Given};
+use mooncake::engine::Engine;
 use mooncake::error::{Code, Result};
 use mooncake::rpc::{Address, Client, Terms};
+use mooncake::segment::memory::MemoryOptions;
+use mooncake::store::client::{GetOptions, Options as StoreOptions, Put, PutOptions, Store, Wanted};
+use mooncake::store::object::ReplicateConfig;
 use mooncake::store::wire::master::{Greet, Welcome};
 use mooncake::store::wire::{Call, MASTER_SERVICE, decode};
 use mooncake::sys::clock;
+use mooncake::sys::memory::Mem;
 use mooncake::sys::reactor::Reactor;
 use prost::Message;
 use serde_json::Value;
@@ -240,23 +246,34 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
     }
 }
 
-/// A master that ends with the test.
-struct Master {
+/// A master or a node that ends with the test.
+struct Served {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
     address: String,
 }
 
-impl Master {
-    fn start(arguments: &str) -> Master {
-        let mut command = command(&format!("master --listen 127.0.0.1:0 {arguments}"));
+impl Served {
+    fn master(arguments: &str) -> Served {
+        Served::start("master", arguments)
+    }
+
+    fn start(role: &str, arguments: &str) -> Served {
+        let mut command = command(&format!("{role} --listen 127.0.0.1:0 {arguments}"));
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         output.read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("master listening on ").unwrap_or_default().to_owned();
+        let prefix = format!("{role} listening on ");
+        let address = line.trim().strip_prefix(&prefix).unwrap_or_default().to_owned();
         assert!(!address.is_empty(), "{line}");
-        Master { child, output, address }
+        Served { child, output, address }
+    }
+
+    /// Tells it to end.
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     }
 
     fn told(&mut self) -> String {
@@ -266,7 +283,7 @@ impl Master {
     }
 }
 
-impl Drop for Master {
+impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -284,11 +301,10 @@ fn greet(address: &str, psk: Option<&str>) -> Result<Welcome> {
 
 #[test]
 fn a_master_serves_until_it_is_told_to_end() {
-    let mut master = Master::start("--lease-ms 700 --policy sieve --quota 64G --found-after-ms never");
+    let mut master = Served::master("--lease-ms 700 --policy sieve --quota 64G --found-after-ms never");
     let welcome = greet(&master.address, None).expect("it serves");
     assert_eq!((welcome.lease_ms, welcome.is_serving), (700, false));
-    let pid = master.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    master.terminate();
     assert_eq!(master.told(), "ended by SIGTERM");
     assert!(master.child.wait().expect("it ends").success());
     assert!(greet(&master.address, None).is_err());
@@ -298,7 +314,7 @@ fn a_master_serves_until_it_is_told_to_end() {
 fn a_master_with_a_key_lets_nobody_in_without_it() {
     let path = std::env::temp_dir().join(format!("mooncake-key-{}", std::process::id()));
     std::fs::write(&path, "0123456789abcdef\n").expect("written");
-    let master = Master::start(&format!("--psk-file {}", path.display()));
+    let master = Served::master(&format!("--psk-file {}", path.display()));
     std::fs::remove_file(&path).expect("it was written");
     assert!(greet(&master.address, Some("0123456789abcdef")).is_ok());
     assert_eq!(greet(&master.address, None).expect_err("no key").code, Code::Unauthenticated);
@@ -309,6 +325,106 @@ fn a_master_with_a_key_lets_nobody_in_without_it() {
         ("master --lease-ms 1", "100"),
         ("master --listen nowhere", "--listen nowhere"),
         ("master --found-after-ms soon", "never"),
+    ] {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}
+
+/// A client with memory of its own.
+struct StoreClient {
+    engine: Arc<Engine>,
+    store: Arc<Store>,
+    mem: Mem,
+}
+
+impl StoreClient {
+    fn new(master: &str) -> StoreClient {
+        let given = Given {
+            no_environment: true,
+            bind_address: Some("127.0.0.1".into()),
+            worker_threads: 1,
+            ..Given::default()
+        };
+        let engine = Engine::create(Config::load(given).expect("settings"), 0).expect("an engine");
+        let options =
+            StoreOptions { masters: vec![master.to_owned()], deadline: PATIENCE, ..StoreOptions::default() };
+        let store = Store::open(engine.clone(), &options).expect("a master answers");
+        let (_, region) = engine.allocate_memory(1 << 20, &MemoryOptions::default()).expect("memory");
+        let mem = engine.memory.get(region).expect("live").mem;
+        StoreClient { engine, store, mem }
+    }
+
+    fn put(&self, key: &str, length: usize, segment: &str) -> std::result::Result<(), Code> {
+        let from = self.mem.part(0, length);
+        from.fill(length as u8);
+        let put = Put { key: key.as_bytes(), from: &[from] };
+        let config = ReplicateConfig { preferred: vec![segment.into()], ..Default::default() };
+        let done = self.store.put(&[put], &PutOptions { config, ..Default::default() });
+        done[0].as_ref().map(|_| ()).map_err(|failure| failure.error.code)
+    }
+
+    fn is_there(&self, key: &str, length: usize) -> bool {
+        self.mem.fill(0xFF);
+        let options = GetOptions { fresh: true, ..Default::default() };
+        let got = self.store.get(&[(key.as_bytes(), Wanted::Whole(&[self.mem]))], &options);
+        got[0].as_ref().is_ok_and(|got| got.size == length as u64)
+            && self.mem.part(0, length).with_bytes(|bytes| bytes.iter().all(|byte| *byte == length as u8))
+    }
+}
+
+impl Drop for StoreClient {
+    fn drop(&mut self) {
+        self.engine.destroy();
+    }
+}
+
+#[test]
+fn nodes_give_their_memory_and_leave_without_losing_any_of_it() {
+    let master = Served::master("--lease-ms 200 --found-after-ms 100");
+    let node = |name: &str| {
+        let address = &master.address;
+        let arguments =
+            format!("--master {address} --memory 4M --name {name} --domain {name} --segment {name}b=1M");
+        Served::start("node", &arguments)
+    };
+    let (mut first, mut second) = (node("one"), node("two"));
+    let client = StoreClient::new(&master.address);
+    let lengths = [1, 4096, 300_000];
+    let until = clock::after(PATIENCE);
+    for length in lengths {
+        // They join within moments.
+        while let Err(code) = client.put(&length.to_string(), length, "one") {
+            assert!(code.is_retryable() && clock::now_ns() < until, "{code:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert!(lengths.iter().all(|length| client.is_there(&length.to_string(), *length)));
+    first.terminate();
+    assert_eq!(first.told(), "ended by SIGTERM");
+    assert!(first.child.wait().expect("it ends").success());
+    assert!(lengths.iter().all(|length| client.is_there(&length.to_string(), *length)), "moved away");
+    // Nobody is there to take what the last one has: told twice, it gives that up.
+    second.terminate();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(second.child.try_wait().expect("its state").is_none(), "it waits for the grace");
+    second.terminate();
+    assert!(!second.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_node_that_cannot_be_is_told_why() {
+    for (arguments, why) in [
+        ("node --memory 1M", "--master"),
+        ("node --master 127.0.0.1:1", "--memory"),
+        ("node --master 127.0.0.1:1 --memory much", "is no size"),
+        ("node --master 127.0.0.1:1 --memory 0", "segment"),
+        ("node --master 127.0.0.1:1 --memory 64T", "left"),
+        ("node --master nowhere --memory 1M", "host:port"),
+        ("node --master 127.0.0.1:1 --segment a", "NAME=BYTES"),
+        ("node --master 127.0.0.1:1 --memory 1M --listen nowhere", "--listen nowhere"),
+        ("node --master 127.0.0.1:1 --memory 1M --psk-file /nowhere", "key file /nowhere does not exist"),
     ] {
         let output = command(arguments).output().expect("the program starts");
         let errors = String::from_utf8_lossy(&output.stderr);

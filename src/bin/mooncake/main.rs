@@ -7,6 +7,7 @@ mod bench;
 mod doctor;
 mod master;
 mod metadata;
+mod node;
 mod serve;
 mod simulate;
 mod size;
@@ -30,6 +31,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Master(master::MasterArgs),
     Metadata(metadata::MetadataArgs),
+    Node(node::NodeArgs),
     Simulate(simulate::SimulateArgs),
     Trace(trace::TraceArgs),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Master(args) => master::run(&args),
         Command::Metadata(args) => metadata::run(&args),
+        Command::Node(args) => node::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Trace(args) => trace::run(args),
     };

@@ -439,11 +439,12 @@ impl Core {
                 inventory.unmount_withdrawn();
                 inventory.has_left()
             };
-            if has_left {
+            let Usage { held, quarantined, .. } = self.usage();
+            // Without a master nobody can be told, and an empty node need not.
+            if has_left || held + quarantined == 0 && !self.is_led() {
                 return Ok(());
             }
             if clock::now_ns() >= until_ns {
-                let Usage { held, quarantined, .. } = self.usage();
                 bail!(
                     Timeout,
                     "the time to leave is over: {held} bytes of objects are still here, and {quarantined} that somebody may touch"
