@@ -10,9 +10,24 @@ fn generated() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
     let mut builder = cbindgen::Builder::new().with_config(config);
     // File order is header order.
-    for file in
-        ["status", "version", "log", "engine", "memory", "segment", "batch", "cq", "notify", "diagnostics"]
-    {
+    for file in [
+        "status",
+        "version",
+        "log",
+        "engine",
+        "memory",
+        "segment",
+        "batch",
+        "cq",
+        "notify",
+        "store",
+        "store_put",
+        "store_get",
+        "store_keys",
+        "store_tasks",
+        "node",
+        "diagnostics",
+    ] {
         builder = builder.with_src(root().join(format!("src/ffi/{file}.rs")));
     }
     let bindings = builder.generate().expect("cbindgen parses src/ffi");

@@ -89,14 +89,94 @@
 #define MC_COMPLETION_NOTIFY 3
 
 /**
+ * An operation of a store ended that was submitted with this queue.
+ */
+#define MC_COMPLETION_STORE 4
+
+/**
  * Longest notification in bytes.
  */
 #define MC_NOTIFY_MAX_LENGTH 1048576
 
 /**
+ * mc_store_open: ignores MC_* environment variables in making engines.
+ */
+#define MC_STORE_FLAG_NO_ENVIRONMENT 1
+
+/**
+ * mc_store_open: remembers no leases, so that every get asks the master.
+ */
+#define MC_STORE_FLAG_NO_LEASE_CACHE 2
+
+/**
+ * Put: replaces an object that is there, instead of MC_ERR_ALREADY_EXISTS.
+ */
+#define MC_STORE_FLAG_UPSERT 4
+
+/**
+ * Put: the object is never evicted.
+ */
+#define MC_STORE_FLAG_HARD_PIN 8
+
+/**
+ * Put: MC_ERR_NO_SPACE rather than two replicas in one failure domain.
+ */
+#define MC_STORE_FLAG_STRICT_DOMAINS 16
+
+/**
+ * Get: asks the master although a lease is held, so that what was put before this call is seen.
+ */
+#define MC_STORE_FLAG_FRESH 32
+
+/**
+ * Exists: takes a lease, so that the objects are not evicted for a while.
+ */
+#define MC_STORE_FLAG_PROLONG 64
+
+/**
+ * Remove: MC_ERR_BUSY for an object that somebody reads.
+ */
+#define MC_STORE_FLAG_UNLESS_LEASED 128
+
+/**
+ * Longest key in bytes; the shortest has 1. Keys are bytes, not text.
+ */
+#define MC_STORE_KEY_MAX_LENGTH 1024
+
+/**
+ * No limit to what a tenant may have.
+ */
+#define MC_STORE_NO_QUOTA UINT64_MAX
+
+/**
+ * mc_master_create: there was no cluster before, so that nodes of one need not be waited for.
+ */
+#define MC_MASTER_FLAG_FOUND 1
+
+/**
+ * mc_node_create: ignores MC_* environment variables in making its engine.
+ */
+#define MC_NODE_FLAG_NO_ENVIRONMENT 1
+
+/**
  * One end of transfers: its registered memory, its connections, its threads.
  */
 typedef struct mc_engine_t mc_engine_t;
+
+/**
+ * A master: it knows which object lies where, and who may write, read and evict what.
+ */
+typedef struct mc_master_t mc_master_t;
+
+/**
+ * A node: memory that this process gives to the store.
+ */
+typedef struct mc_node_t mc_node_t;
+
+/**
+ * A way into a pooled cache of objects, and what of the cache runs in this process.
+ */
+typedef struct mc_store_t mc_store_t;
 
 /**
  * Result of every call: MC_OK or a negative code. The numbers are permanent.
@@ -651,11 +731,11 @@ typedef struct mc_batch_info_t {
  */
 typedef struct mc_completion_t {
   /**
-   * From the request, the batch options or mc_notify_bind().
+   * From the request, the batch options, mc_notify_bind() or a submit to a store.
    */
   uint64_t user_data;
   /**
-   * The batch; 0 for MC_COMPLETION_NOTIFY.
+   * The batch; 0 for MC_COMPLETION_NOTIFY and _STORE.
    */
   mc_batch_t batch;
   /**
@@ -719,6 +799,637 @@ typedef struct mc_notify_info_t {
    */
   uint64_t length;
 } mc_notify_info_t;
+
+/**
+ * How to open a store. Zero means default in every field; mc_store_options_default() fills struct_size.
+ */
+typedef struct mc_store_options_t {
+  /**
+   * sizeof(mc_store_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * MC_STORE_FLAG_NO_ENVIRONMENT, _NO_LEASE_CACHE
+   */
+  uint64_t flags;
+  /**
+   * "host:port" of each master that there may be, separated by commas. NULL: a master of its own runs in this
+   * process, and dies with the store.
+   */
+  const char *masters;
+  /**
+   * Whose objects these are, at most 256 bytes: keys of different tenants never meet. NULL: "".
+   */
+  const char *tenant;
+  /**
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   */
+  const void *psk;
+  /**
+   * Bytes of `psk`.
+   */
+  size_t psk_length;
+  /**
+   * Engine through which the bytes go; it must outlive the store. NULL: one of its own, which does not listen.
+   */
+  struct mc_engine_t *engine;
+  /**
+   * Deadline of operations that name none, in milliseconds; 0: 10,000.
+   */
+  uint64_t deadline_ms;
+  /**
+   * How many objects' leases are remembered; 0: 65,536.
+   */
+  uint64_t lease_cache;
+  /**
+   * Memory that this process gives to the store, in bytes: it becomes a node. 0: none, but 64 MiB with a master of
+   * its own.
+   */
+  uint64_t memory_bytes;
+  /**
+   * What that memory is called, at most 256 bytes: puts may prefer it. NULL: made from host name and address.
+   */
+  const char *node_name;
+  /**
+   * What fails together with this process, such as a rack. NULL: the host name.
+   */
+  const char *domain;
+  /**
+   * "host:port" for the master of its own; NULL: a port of 127.0.0.1 that the kernel gives.
+   */
+  const char *master_listen;
+  /**
+   * "host:port" for the memory; NULL: a port that the kernel gives, of loopback where all masters are there, else of
+   * every address of the host.
+   */
+  const char *node_listen;
+} mc_store_options_t;
+
+/**
+ * What a store is at the moment.
+ */
+typedef struct mc_store_info_t {
+  /**
+   * sizeof(mc_store_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Padding, 0.
+   */
+  uint32_t reserved;
+  /**
+   * Whose objects it puts and gets.
+   */
+  char tenant[264];
+  /**
+   * "host:port" of the master of its own, for other processes to join; "" without one.
+   */
+  char master_address[80];
+  /**
+   * "host:port" where the memory of this process is reached; "" without any.
+   */
+  char node_address[80];
+  /**
+   * Bytes that this process gives.
+   */
+  uint64_t memory_bytes;
+  /**
+   * Of those, bytes that objects take.
+   */
+  uint64_t held_bytes;
+  /**
+   * Objects under way in sessions, and buffers not yet released.
+   */
+  uint64_t child_count;
+} mc_store_info_t;
+
+/**
+ * How objects are put and kept; mc_store_put_options_default() fills struct_size.
+ */
+typedef struct mc_store_put_options_t {
+  /**
+   * sizeof(mc_store_put_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Copies of the object on different nodes, at most 16; 0: 1.
+   */
+  uint32_t replica_count;
+  /**
+   * MC_STORE_FLAG_UPSERT, _HARD_PIN, _STRICT_DOMAINS
+   */
+  uint64_t flags;
+  /**
+   * Milliseconds for which eviction takes anything else first; 0: not at all.
+   */
+  uint64_t soft_pin_ms;
+  /**
+   * Objects of one group are evicted together; at most 256 bytes. NULL: none.
+   */
+  const char *group;
+  /**
+   * [preferred_count] names of segments that are taken first, the best one first. NULL: none.
+   */
+  const char *const *preferred;
+  /**
+   * Items in preferred.
+   */
+  size_t preferred_count;
+  /**
+   * Objects above so many bytes are cut into stripes on several segments; 0: never.
+   */
+  uint64_t stripe_size;
+  /**
+   * Milliseconds for the whole operation; 0: the store's deadline.
+   */
+  uint64_t timeout_ms;
+} mc_store_put_options_t;
+
+/**
+ * What became of one key. Not written where a call fails before it asks the store.
+ */
+typedef struct mc_store_result_t {
+  /**
+   * MC_OK, or why it was not done.
+   */
+  mc_status_t status;
+  /**
+   * With a failure: milliseconds after which it is worth trying again; 0: not known.
+   */
+  uint32_t retry_after_ms;
+  /**
+   * Bytes of the object.
+   */
+  uint64_t size;
+  /**
+   * Which content of the key: a later one has a higher number. 0: not asked for.
+   */
+  uint64_t version;
+  /**
+   * Copies of the object, where they were counted; else 0.
+   */
+  uint32_t replica_count;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+} mc_store_result_t;
+
+/**
+ * A key.
+ */
+typedef struct mc_store_key_t {
+  /**
+   * [length] bytes of any value.
+   */
+  const void *data;
+  /**
+   * 1 to MC_STORE_KEY_MAX_LENGTH.
+   */
+  size_t length;
+} mc_store_key_t;
+
+/**
+ * One object to put.
+ */
+typedef struct mc_store_put_t {
+  /**
+   * Its key.
+   */
+  struct mc_store_key_t key;
+  /**
+   * [span_count] pieces of memory that follow one another in the object.
+   */
+  const struct mc_span_t *spans;
+  /**
+   * Items in spans.
+   */
+  size_t span_count;
+} mc_store_put_t;
+
+/**
+ * One object to put piece by piece.
+ */
+typedef struct mc_store_put_size_t {
+  /**
+   * Its key.
+   */
+  struct mc_store_key_t key;
+  /**
+   * Bytes of the whole object.
+   */
+  uint64_t size;
+} mc_store_put_size_t;
+
+/**
+ * An object that is being written, of one store. 0 is never valid.
+ */
+typedef uint64_t mc_store_writing_t;
+
+/**
+ * How objects are got; mc_store_get_options_default() fills struct_size.
+ */
+typedef struct mc_store_get_options_t {
+  /**
+   * sizeof(mc_store_get_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * MC_STORE_FLAG_FRESH
+   */
+  uint64_t flags;
+  /**
+   * Milliseconds for the whole operation; 0: the store's deadline.
+   */
+  uint64_t timeout_ms;
+} mc_store_get_options_t;
+
+/**
+ * A part of an object, and where it goes.
+ */
+typedef struct mc_store_range_t {
+  /**
+   * Bytes from the object's first; as many follow as the spans take.
+   */
+  uint64_t offset;
+  /**
+   * [span_count] pieces of memory that are filled one after another.
+   */
+  const struct mc_span_t *spans;
+  /**
+   * Items in spans.
+   */
+  size_t span_count;
+} mc_store_range_t;
+
+/**
+ * One object to get: all of it into `spans`, or parts of it into those of `ranges`.
+ */
+typedef struct mc_store_get_t {
+  /**
+   * Its key.
+   */
+  struct mc_store_key_t key;
+  /**
+   * [span_count] pieces of memory that are filled one after another; they may have more room. NULL with ranges.
+   */
+  const struct mc_span_t *spans;
+  /**
+   * Items in spans.
+   */
+  size_t span_count;
+  /**
+   * [range_count] parts. NULL: the whole object.
+   */
+  const struct mc_store_range_t *ranges;
+  /**
+   * Items in ranges.
+   */
+  size_t range_count;
+} mc_store_get_t;
+
+/**
+ * Memory that a store handed out, of one store. 0 is never valid.
+ */
+typedef uint64_t mc_store_buffer_t;
+
+/**
+ * An object in memory of the store's.
+ */
+typedef struct mc_store_view_t {
+  /**
+   * End it with mc_store_buffer_release(); 0 where getting it failed.
+   */
+  mc_store_buffer_t buffer;
+  /**
+   * First byte; the memory is the caller's to write, too.
+   */
+  void *address;
+  /**
+   * Bytes of the object.
+   */
+  uint64_t length;
+} mc_store_view_t;
+
+/**
+ * An object that is being read, of one store. 0 is never valid.
+ */
+typedef uint64_t mc_store_reading_t;
+
+/**
+ * An object of a list.
+ */
+typedef struct mc_store_listed_t {
+  /**
+   * Bytes of the object.
+   */
+  uint64_t size;
+  /**
+   * Which content of the key.
+   */
+  uint64_t version;
+  /**
+   * Copies of the object.
+   */
+  uint32_t replica_count;
+  /**
+   * Bytes of the key.
+   */
+  uint32_t key_length;
+  /**
+   * [key_length] bytes of the key; 0 behind them.
+   */
+  uint8_t key[1024];
+} mc_store_listed_t;
+
+/**
+ * Work that the store does by itself. 0 is never valid.
+ */
+typedef uint64_t mc_store_task_t;
+
+/**
+ * How far such work is.
+ */
+typedef uint32_t mc_store_task_state_t;
+
+/**
+ * What a task is.
+ */
+typedef struct mc_store_task_info_t {
+  /**
+   * sizeof(mc_store_task_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * MC_STORE_TASK_*
+   */
+  mc_store_task_state_t state;
+  /**
+   * With MC_STORE_TASK_FAILED: why.
+   */
+  mc_status_t status;
+  /**
+   * With a failure: milliseconds after which it is worth trying again; 0: not known.
+   */
+  uint32_t retry_after_ms;
+  /**
+   * Objects copied or moved so far.
+   */
+  uint64_t moved_objects;
+  /**
+   * Their bytes.
+   */
+  uint64_t moved_bytes;
+} mc_store_task_info_t;
+
+/**
+ * What a tenant has.
+ */
+typedef struct mc_store_usage_t {
+  /**
+   * sizeof(mc_store_usage_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Padding, 0.
+   */
+  uint32_t reserved;
+  /**
+   * Bytes that its objects take, all replicas counted.
+   */
+  uint64_t used_bytes;
+  /**
+   * Bytes that they may take; MC_STORE_NO_QUOTA: no limit.
+   */
+  uint64_t quota_bytes;
+  /**
+   * Its objects.
+   */
+  uint64_t object_count;
+} mc_store_usage_t;
+
+/**
+ * A piece of memory that a node gives.
+ */
+typedef struct mc_store_segment_t {
+  /**
+   * What it is called.
+   */
+  char name[264];
+  /**
+   * Which start of which process gives it.
+   */
+  uint64_t node;
+  /**
+   * Bytes.
+   */
+  uint64_t capacity;
+  /**
+   * Bytes that objects take.
+   */
+  uint64_t used;
+  /**
+   * Objects may be put there.
+   */
+  bool is_open;
+  /**
+   * What it has is being moved away.
+   */
+  bool is_draining;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[6];
+} mc_store_segment_t;
+
+/**
+ * How to run a master. Zero means default in every field; mc_master_options_default() fills struct_size.
+ */
+typedef struct mc_master_options_t {
+  /**
+   * sizeof(mc_master_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Threads that serve calls, 1 to 16; 0: 2.
+   */
+  uint32_t worker_threads;
+  /**
+   * MC_MASTER_FLAG_*
+   */
+  uint64_t flags;
+  /**
+   * "host:port" to listen on, port 0 for one that the kernel gives. NULL: 127.0.0.1 and such a port.
+   */
+  const char *listen;
+  /**
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   */
+  const void *psk;
+  /**
+   * Bytes of `psk`.
+   */
+  size_t psk_length;
+  /**
+   * Order of eviction: "lru", "lfu", "fifo", "s3fifo", "sieve" or "default". NULL: "default".
+   */
+  const char *eviction;
+  /**
+   * Bytes that a tenant may have unless it is told otherwise; 0: no limit.
+   */
+  uint64_t default_quota_bytes;
+  /**
+   * Milliseconds for which nodes of an earlier cluster are waited for; 0: 10,000.
+   */
+  uint64_t found_after_ms;
+} mc_master_options_t;
+
+/**
+ * What a master is at the moment.
+ */
+typedef struct mc_master_info_t {
+  /**
+   * sizeof(mc_master_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Port listened on.
+   */
+  uint32_t port;
+  /**
+   * "host:port" listened on.
+   */
+  char address[80];
+  /**
+   * It leads, and answers; if not, it waits for nodes, or another master leads.
+   */
+  bool is_serving;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[7];
+  /**
+   * Objects that it knows.
+   */
+  uint64_t object_count;
+  /**
+   * Bytes that they take, all replicas counted.
+   */
+  uint64_t used_bytes;
+  /**
+   * Bytes that nodes give.
+   */
+  uint64_t capacity_bytes;
+  /**
+   * Objects evicted so far.
+   */
+  uint64_t evicted_count;
+  /**
+   * Their bytes.
+   */
+  uint64_t evicted_bytes;
+} mc_master_info_t;
+
+/**
+ * How to run a node. Zero means default in every field; mc_node_options_default() fills struct_size.
+ */
+typedef struct mc_node_options_t {
+  /**
+   * sizeof(mc_node_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * MC_NODE_FLAG_*
+   */
+  uint64_t flags;
+  /**
+   * "host:port" of each master that there may be, separated by commas. Must be set.
+   */
+  const char *masters;
+  /**
+   * "host:port" to listen on, port 0 for one that the kernel gives. NULL: such a port, of loopback where all masters
+   * are there, else of every address of the host.
+   */
+  const char *listen;
+  /**
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   */
+  const void *psk;
+  /**
+   * Bytes of `psk`.
+   */
+  size_t psk_length;
+  /**
+   * Memory to give, in bytes; must be set.
+   */
+  uint64_t memory_bytes;
+  /**
+   * What that memory is called, at most 256 bytes: puts may prefer it. NULL: made from host name and address.
+   */
+  const char *name;
+  /**
+   * What fails together with this process, such as a rack. NULL: the host name.
+   */
+  const char *domain;
+} mc_node_options_t;
+
+/**
+ * What a node is at the moment.
+ */
+typedef struct mc_node_info_t {
+  /**
+   * sizeof(mc_node_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * Clients that can reach its memory.
+   */
+  uint32_t client_count;
+  /**
+   * "host:port" where it is reached.
+   */
+  char address[80];
+  /**
+   * This start of the node: a later one has a higher number.
+   */
+  uint64_t id;
+  /**
+   * A master leads it.
+   */
+  bool is_led;
+  /**
+   * Padding, 0.
+   */
+  uint8_t reserved[7];
+  /**
+   * Bytes that it gives.
+   */
+  uint64_t capacity_bytes;
+  /**
+   * Of those, bytes of objects, and of those that are being written.
+   */
+  uint64_t held_bytes;
+  /**
+   * Bytes given up and not free yet, because somebody might still touch them.
+   */
+  uint64_t quarantined_bytes;
+  /**
+   * Bytes free.
+   */
+  uint64_t free_bytes;
+} mc_node_info_t;
 
 /**
  * Bytes that one path carried.
@@ -1037,6 +1748,26 @@ typedef struct mc_engine_stats_t {
  * When nothing else waits: replication, prefetch.
  */
 #define MC_PRIORITY_LOW 2
+
+/**
+ * Under way.
+ */
+#define MC_STORE_TASK_RUNNING 1
+
+/**
+ * All of it was done.
+ */
+#define MC_STORE_TASK_DONE 2
+
+/**
+ * It ended otherwise: the status says why.
+ */
+#define MC_STORE_TASK_FAILED 3
+
+/**
+ * mc_store_task_cancel() ended it.
+ */
+#define MC_STORE_TASK_CANCELED 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -1725,6 +2456,827 @@ mc_status_t mc_notify_bind(struct mc_engine_t *engine,
                            const char *tag,
                            mc_cq_t cq,
                            uint64_t user_data);
+
+/**
+ * Opens a store: finds its master, or starts one, and gives memory if told to.
+ *
+ * With NULL for options the whole store is in this process: a master, 64 MiB of memory, and a client.
+ *
+ * @param options  NULL: all defaults
+ * @param[out] out_store  the store; end it with mc_store_close()
+ * Errors: MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_INVALID_HANDLE (options->engine), MC_ERR_UNREACHABLE (no master
+ * answers), MC_ERR_UNAUTHENTICATED (the key), MC_ERR_NOT_READY (the master does not take the memory in), MC_ERR_NO_SPACE
+ * (memory), MC_ERR_IO (binding), MC_ERR_UNSUPPORTED (field newer than the library).
+ * Threads: blocks until the master answered, and until the memory was taken in.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_open(const struct mc_store_options_t *options,
+                          struct mc_store_t **out_store);
+
+/**
+ * Ends a store: operations under way end first; sessions and buffers end with it.
+ *
+ * What this process gave to the store is gone with it, and so is a master of its own. On return nothing touches memory
+ * of the caller's on the store's behalf, but for calls that other threads are still in.
+ *
+ * @param store  NULL: nothing happens, MC_OK
+ * Errors: MC_ERR_INVALID_HANDLE (closed before).
+ * Threads: blocks until operations that run in the background have ended.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_close(struct mc_store_t *store);
+
+/**
+ * Gives the engine through which a store's bytes go: for registering memory, and for completion queues.
+ *
+ * Memory that is registered with it need not be registered for each operation anew.
+ *
+ * @param store  the store
+ * @param[out] out_engine  the engine; one that the store made ends with it
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_engine(const struct mc_store_t *store, struct mc_engine_t **out_engine);
+
+/**
+ * Tells what a store is. Asks nobody.
+ *
+ * @param store  the store
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_get_info(const struct mc_store_t *store, struct mc_store_info_t *out_info);
+
+/**
+ * Puts an object, and waits until all its replicas are there. The bytes are copied: the buffer is the caller's again.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param data  [length]
+ * @param length  bytes, at least 1
+ * @param options  NULL: one replica, no pins, the store's deadline
+ * @param[out] out_result  version and size, or when to try again; written on failure, too; may be NULL
+ * Errors: MC_ERR_ALREADY_EXISTS (without MC_STORE_FLAG_UPSERT), MC_ERR_BUSY (somebody else puts it), MC_ERR_NO_SPACE
+ * (out_result says when there may be room), MC_ERR_QUOTA_EXCEEDED, MC_ERR_NOT_READY (no master serves yet),
+ * MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_CANCELED (it took longer than its grant), MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put(struct mc_store_t *store,
+                         const void *key,
+                         size_t key_length,
+                         const void *data,
+                         size_t length,
+                         const struct mc_store_put_options_t *options,
+                         struct mc_store_result_t *out_result);
+
+/**
+ * Puts many objects with one question to the master, each gathered from pieces of memory.
+ *
+ * @param store  the store
+ * @param puts  [count]
+ * @param count  at least 1
+ * @param options  for all of them; NULL: as in mc_store_put()
+ * @param[out] out_results  [count]; written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_put(); MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put_batch(struct mc_store_t *store,
+                               const struct mc_store_put_t *puts,
+                               size_t count,
+                               const struct mc_store_put_options_t *options,
+                               struct mc_store_result_t *out_results);
+
+/**
+ * Puts many objects in the background and returns at once.
+ *
+ * One completion of kind MC_COMPLETION_STORE comes into the queue when all are done: its status is the first failure,
+ * its length the bytes of all objects.
+ *
+ * @param store  the store
+ * @param puts  [count], copied, keys and lists of spans too
+ * @param count  at least 1
+ * @param options  for all of them; NULL: as in mc_store_put()
+ * @param cq  queue of the store's engine
+ * @param user_data  comes back in the completion
+ * @param[out] out_results  [count]; written before the completion is there
+ * Memory: the spans and out_results belong to the store until the completion. It comes in any case: closing the store
+ * makes it MC_ERR_CANCELED, and then out_results are not written.
+ * Errors: MC_ERR_INVALID_HANDLE (store or queue), MC_ERR_INVALID_ARGUMENT, MC_ERR_EXHAUSTED (the queue could overflow, or
+ * too much waits already). On an error nothing was started.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put_submit(struct mc_store_t *store,
+                                const struct mc_store_put_t *puts,
+                                size_t count,
+                                const struct mc_store_put_options_t *options,
+                                mc_cq_t cq,
+                                uint64_t user_data,
+                                struct mc_store_result_t *out_results);
+
+/**
+ * Begins to put objects piece by piece, such as layer by layer: asks for their memory, all at once.
+ *
+ * Nobody sees an object before mc_store_put_commit(). One that takes long keeps its memory as long as pieces come.
+ *
+ * @param store  the store
+ * @param puts  [count] keys and sizes
+ * @param count  at least 1
+ * @param options  for all of them; NULL: as in mc_store_put()
+ * @param[out] out_writings  [count]; each ends with mc_store_put_commit() or mc_store_put_revoke(); 0 where it failed
+ * @param[out] out_results  [count]; both are written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_put(); MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT, MC_ERR_EXHAUSTED (524,288 sessions and buffers live).
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put_begin(struct mc_store_t *store,
+                               const struct mc_store_put_size_t *puts,
+                               size_t count,
+                               const struct mc_store_put_options_t *options,
+                               mc_store_writing_t *out_writings,
+                               struct mc_store_result_t *out_results);
+
+/**
+ * Writes a piece of an object to all its replicas. Pieces come in any order; the same piece may come again, and none may
+ * overlap another.
+ *
+ * @param store  the store
+ * @param writing  from mc_store_put_begin()
+ * @param offset  bytes from the object's first
+ * @param spans  [span_count] pieces of memory that follow one another from there on
+ * @param span_count  at least 1
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * Errors: MC_ERR_INVALID_HANDLE (store; or it was committed or revoked), MC_ERR_INVALID_ARGUMENT (outside of the object,
+ * or overlapping), MC_ERR_CANCELED (its grant was taken back), MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT. After one of the last
+ * three the object can only be revoked.
+ * Threads: blocks for the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put_write(struct mc_store_t *store,
+                               mc_store_writing_t writing,
+                               uint64_t offset,
+                               const struct mc_span_t *spans,
+                               size_t span_count,
+                               int64_t timeout_ms);
+
+/**
+ * Makes an object visible, all of which was written, and ends its writing.
+ *
+ * @param store  the store
+ * @param writing  from mc_store_put_begin()
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_result  its version; written on failure, too; may be NULL
+ * Errors: MC_ERR_INVALID_STATE (bytes are missing: the writing goes on), MC_ERR_INVALID_HANDLE, and those of
+ * mc_store_put(), with which the writing has ended.
+ * Threads: blocks for the nodes and the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_put_commit(struct mc_store_t *store,
+                                mc_store_writing_t writing,
+                                int64_t timeout_ms,
+                                struct mc_store_result_t *out_result);
+
+/**
+ * Gives up an object that is being written, and its memory.
+ *
+ * @param store  the store
+ * @param writing  from mc_store_put_begin()
+ * Errors: MC_ERR_INVALID_HANDLE (also when it was committed or revoked before).
+ * Threads: blocks for the nodes and the master, half a second at most.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_put_revoke(struct mc_store_t *store, mc_store_writing_t writing);
+
+/**
+ * Gets a whole object into a buffer of the caller's, every byte of it verified.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param[out] buffer  [size]; undefined on failure
+ * @param size  bytes in buffer; it may have more room than the object has bytes
+ * @param options  NULL: the store's deadline
+ * @param[out] out_result  size and version, or when to try again; written on failure, too; may be NULL
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_BUFFER_TOO_SMALL (the text has the size), MC_ERR_NOT_READY (a master that has just
+ * taken over does not know yet), MC_ERR_UNREACHABLE, MC_ERR_CORRUPTED (every replica is), MC_ERR_LEASE_EXPIRED (reading
+ * took longer than a lease, again and again), MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get(struct mc_store_t *store,
+                         const void *key,
+                         size_t key_length,
+                         void *buffer,
+                         size_t size,
+                         const struct mc_store_get_options_t *options,
+                         struct mc_store_result_t *out_result);
+
+/**
+ * Gets a part of an object into a buffer of the caller's.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param offset  bytes from the object's first
+ * @param[out] buffer  [length]; undefined on failure
+ * @param length  bytes to get
+ * @param options  NULL: the store's deadline
+ * @param[out] out_result  size of the whole object, and its version; written on failure, too; may be NULL
+ * Errors: those of mc_store_get(); MC_ERR_INVALID_ARGUMENT also when the part is not within the object.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_range(struct mc_store_t *store,
+                               const void *key,
+                               size_t key_length,
+                               uint64_t offset,
+                               void *buffer,
+                               size_t length,
+                               const struct mc_store_get_options_t *options,
+                               struct mc_store_result_t *out_result);
+
+/**
+ * Gets many objects, or many parts of many objects, with one question to the master.
+ *
+ * @param store  the store
+ * @param gets  [count]
+ * @param count  at least 1
+ * @param options  for all of them; NULL: the store's deadline
+ * @param[out] out_results  [count]; written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_get() and mc_store_get_range();
+ * MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_batch(struct mc_store_t *store,
+                               const struct mc_store_get_t *gets,
+                               size_t count,
+                               const struct mc_store_get_options_t *options,
+                               struct mc_store_result_t *out_results);
+
+/**
+ * Gets many objects in the background and returns at once.
+ *
+ * One completion of kind MC_COMPLETION_STORE comes into the queue when all are done: its status is the first failure,
+ * its length the bytes of all objects.
+ *
+ * @param store  the store
+ * @param gets  [count], copied, keys and lists of spans and ranges too
+ * @param count  at least 1
+ * @param options  for all of them; NULL: the store's deadline
+ * @param cq  queue of the store's engine
+ * @param user_data  comes back in the completion
+ * @param[out] out_results  [count]; written before the completion is there
+ * Memory: the spans and out_results belong to the store until the completion. It comes in any case: closing the store
+ * makes it MC_ERR_CANCELED, and then out_results are not written.
+ * Errors: MC_ERR_INVALID_HANDLE (store or queue), MC_ERR_INVALID_ARGUMENT, MC_ERR_EXHAUSTED (the queue could overflow, or
+ * too much waits already). On an error nothing was started.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_submit(struct mc_store_t *store,
+                                const struct mc_store_get_t *gets,
+                                size_t count,
+                                const struct mc_store_get_options_t *options,
+                                mc_cq_t cq,
+                                uint64_t user_data,
+                                struct mc_store_result_t *out_results);
+
+/**
+ * Gets a whole object into memory that the store allocates.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param options  NULL: the store's deadline
+ * @param[out] out_view  the object; end it with mc_store_buffer_release()
+ * @param[out] out_result  version, or when to try again; written on failure, too; may be NULL
+ * Errors: those of mc_store_get(), but for MC_ERR_BUFFER_TOO_SMALL; MC_ERR_NO_SPACE (memory of this process),
+ * MC_ERR_EXHAUSTED (524,288 sessions and buffers live).
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_view(struct mc_store_t *store,
+                              const void *key,
+                              size_t key_length,
+                              const struct mc_store_get_options_t *options,
+                              struct mc_store_view_t *out_view,
+                              struct mc_store_result_t *out_result);
+
+/**
+ * Gets many objects into memory that the store allocates.
+ *
+ * @param store  the store
+ * @param keys  [count]
+ * @param count  at least 1
+ * @param options  for all of them; NULL: the store's deadline
+ * @param[out] out_views  [count]; buffer 0 where it failed
+ * @param[out] out_results  [count]; both are written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_get_view(); MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_view_batch(struct mc_store_t *store,
+                                    const struct mc_store_key_t *keys,
+                                    size_t count,
+                                    const struct mc_store_get_options_t *options,
+                                    struct mc_store_view_t *out_views,
+                                    struct mc_store_result_t *out_results);
+
+/**
+ * Gives memory back that a store handed out.
+ *
+ * @param store  the store
+ * @param buffer  from mc_store_get_view() or mc_store_get_view_batch()
+ * Errors: MC_ERR_INVALID_HANDLE (also when it was released before).
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_buffer_release(struct mc_store_t *store, mc_store_buffer_t buffer);
+
+/**
+ * Begins to read objects piece by piece: looks them up, all at once. What is read is of the version that they have now.
+ *
+ * @param store  the store
+ * @param keys  [count]
+ * @param count  at least 1
+ * @param options  for all of them; NULL: the store's deadline
+ * @param[out] out_readings  [count]; each ends with mc_store_get_end(); 0 where it failed
+ * @param[out] out_results  [count] sizes and versions; both are written unless an argument is wrong
+ * Errors: the first failure among the results: MC_ERR_NOT_FOUND, MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_EXHAUSTED
+ * (524,288 sessions and buffers live); MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_begin(struct mc_store_t *store,
+                               const struct mc_store_key_t *keys,
+                               size_t count,
+                               const struct mc_store_get_options_t *options,
+                               mc_store_reading_t *out_readings,
+                               struct mc_store_result_t *out_results);
+
+/**
+ * Reads parts of an object, verified.
+ *
+ * @param store  the store
+ * @param reading  from mc_store_get_begin()
+ * @param ranges  [range_count] parts, and where they go; undefined on failure
+ * @param range_count  at least 1
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * Errors: MC_ERR_INVALID_HANDLE (store; or the reading ended), MC_ERR_INVALID_ARGUMENT, MC_ERR_LEASE_EXPIRED (the object
+ * was replaced, removed or moved meanwhile: begin again), MC_ERR_UNREACHABLE, MC_ERR_CORRUPTED, MC_ERR_TIMEOUT.
+ * Threads: blocks for the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_read(struct mc_store_t *store,
+                              mc_store_reading_t reading,
+                              const struct mc_store_range_t *ranges,
+                              size_t range_count,
+                              int64_t timeout_ms);
+
+/**
+ * Ends the reading of an object.
+ *
+ * @param store  the store
+ * @param reading  from mc_store_get_begin()
+ * Errors: MC_ERR_INVALID_HANDLE (also when it ended before).
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_get_end(struct mc_store_t *store, mc_store_reading_t reading);
+
+/**
+ * Tells whether an object is there. That it is not is an answer, not an error.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param flags  MC_STORE_FLAG_PROLONG, or 0
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_exists  whether it is
+ * Errors: MC_ERR_NOT_READY (a master that has just taken over does not know yet), MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT,
+ * MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_exists(struct mc_store_t *store,
+                            const void *key,
+                            size_t key_length,
+                            uint64_t flags,
+                            int64_t timeout_ms,
+                            bool *out_exists);
+
+/**
+ * Tells of many keys whether their objects are there. Those that are not have MC_ERR_NOT_FOUND in their results, and are
+ * no failure of the call.
+ *
+ * @param store  the store
+ * @param keys  [count]
+ * @param count  at least 1
+ * @param flags  MC_STORE_FLAG_PROLONG, or 0
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_results  [count] with sizes and replica counts; written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_exists(); MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_exists_batch(struct mc_store_t *store,
+                                  const struct mc_store_key_t *keys,
+                                  size_t count,
+                                  uint64_t flags,
+                                  int64_t timeout_ms,
+                                  struct mc_store_result_t *out_results);
+
+/**
+ * Tells how large an object is.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_size  bytes
+ * Errors: MC_ERR_NOT_FOUND, and those of mc_store_exists().
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_size(struct mc_store_t *store,
+                              const void *key,
+                              size_t key_length,
+                              int64_t timeout_ms,
+                              uint64_t *out_size);
+
+/**
+ * Removes an object: when this returns MC_OK it is gone everywhere.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param flags  MC_STORE_FLAG_UNLESS_LEASED, or 0
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_BUSY (somebody puts it; with the flag also: somebody reads it), MC_ERR_NOT_READY,
+ * MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_remove(struct mc_store_t *store,
+                            const void *key,
+                            size_t key_length,
+                            uint64_t flags,
+                            int64_t timeout_ms);
+
+/**
+ * Removes many objects.
+ *
+ * @param store  the store
+ * @param keys  [count]
+ * @param count  at least 1
+ * @param flags  MC_STORE_FLAG_UNLESS_LEASED, or 0
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_results  [count]; written unless an argument is wrong
+ * Errors: the first failure among the results, which are those of mc_store_remove(); MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_remove_batch(struct mc_store_t *store,
+                                  const struct mc_store_key_t *keys,
+                                  size_t count,
+                                  uint64_t flags,
+                                  int64_t timeout_ms,
+                                  struct mc_store_result_t *out_results);
+
+/**
+ * Removes all objects of the tenant whose keys match. What is put meanwhile may stay.
+ *
+ * @param store  the store
+ * @param prefix  [prefix_length] bytes that the keys begin with; NULL with length 0: any
+ * @param prefix_length  0 to MC_STORE_KEY_MAX_LENGTH
+ * @param regex  regular expression that is found somewhere in the keys; NULL: none, so that without a prefix all match
+ * @param flags  MC_STORE_FLAG_UNLESS_LEASED, or 0
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_removed  objects that were removed; may be NULL
+ * @param[out] out_busy  objects that match and stay, because they are being written or, with the flag, read; may be NULL
+ * Errors: MC_ERR_INVALID_ARGUMENT (also: no regular expression), MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT
+ * (some may have been removed), MC_ERR_INVALID_HANDLE.
+ * Threads: blocks for the master and the nodes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_remove_matching(struct mc_store_t *store,
+                                     const void *prefix,
+                                     size_t prefix_length,
+                                     const char *regex,
+                                     uint64_t flags,
+                                     int64_t timeout_ms,
+                                     uint64_t *out_removed,
+                                     uint64_t *out_busy);
+
+/**
+ * Lists objects of the tenant whose keys match, a page at a time. What is there during the whole walk is met once.
+ *
+ * @param store  the store
+ * @param prefix  [prefix_length] bytes that the keys begin with; NULL with length 0: any
+ * @param prefix_length  0 to MC_STORE_KEY_MAX_LENGTH
+ * @param regex  regular expression that is found somewhere in the keys; NULL: none
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[in,out] cursor  0 begins; what comes back goes on, until it is 0 again
+ * @param[out] out_objects  [capacity]
+ * @param capacity  at least 1
+ * @param[out] out_count  objects of this page; a page in the middle may have few or none
+ * Errors: MC_ERR_INVALID_ARGUMENT (also: no regular expression), MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT,
+ * MC_ERR_INVALID_HANDLE.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_list(struct mc_store_t *store,
+                          const void *prefix,
+                          size_t prefix_length,
+                          const char *regex,
+                          int64_t timeout_ms,
+                          uint64_t *cursor,
+                          struct mc_store_listed_t *out_objects,
+                          size_t capacity,
+                          size_t *out_count);
+
+/**
+ * Begins to make one more replica of an object.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param preferred  [preferred_count] names of segments, the best one first; NULL with count 0: any
+ * @param preferred_count  any number
+ * @param timeout_ms  milliseconds for the question; -1: the store's deadline
+ * @param[out] out_task  the task: ask mc_store_task_get_info() how far it is
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_BUSY, MC_ERR_NO_SPACE, MC_ERR_QUOTA_EXCEEDED, MC_ERR_NOT_READY, MC_ERR_UNREACHABLE,
+ * MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_copy(struct mc_store_t *store,
+                          const void *key,
+                          size_t key_length,
+                          const char *const *preferred,
+                          size_t preferred_count,
+                          int64_t timeout_ms,
+                          mc_store_task_t *out_task);
+
+/**
+ * Begins to move the replica of an object that lies on a segment.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param segment  name of the segment that it is to leave
+ * @param preferred  [preferred_count] names of segments, the best one first; NULL with count 0: any
+ * @param preferred_count  any number
+ * @param timeout_ms  milliseconds for the question; -1: the store's deadline
+ * @param[out] out_task  the task: ask mc_store_task_get_info() how far it is
+ * Errors: those of mc_store_copy(); MC_ERR_NOT_FOUND also when no replica lies there.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_move(struct mc_store_t *store,
+                          const void *key,
+                          size_t key_length,
+                          const char *segment,
+                          const char *const *preferred,
+                          size_t preferred_count,
+                          int64_t timeout_ms,
+                          mc_store_task_t *out_task);
+
+/**
+ * Gives up replicas of an object beyond a number.
+ *
+ * @param store  the store
+ * @param key  [key_length]
+ * @param key_length  1 to MC_STORE_KEY_MAX_LENGTH
+ * @param keep  replicas to keep, at least 1
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_trimmed  replicas that were given up; may be NULL
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_BUSY, MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_trim(struct mc_store_t *store,
+                          const void *key,
+                          size_t key_length,
+                          uint32_t keep,
+                          int64_t timeout_ms,
+                          uint64_t *out_trimmed);
+
+/**
+ * Begins to move all that a segment has to others.
+ *
+ * @param store  the store
+ * @param segment  name of the segment
+ * @param timeout_ms  milliseconds for the question; -1: the store's deadline
+ * @param[out] out_task  the task: ask mc_store_task_get_info() how far it is
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_drain(struct mc_store_t *store,
+                           const char *segment,
+                           int64_t timeout_ms,
+                           mc_store_task_t *out_task);
+
+/**
+ * Tells how far a task is. A task that failed is no failure of this call.
+ *
+ * @param store  the store
+ * @param task  from mc_store_copy(), mc_store_move() or mc_store_drain()
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_NOT_FOUND (no such task; one ends with its master, and is forgotten some time after its end),
+ * MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_task_get_info(struct mc_store_t *store,
+                                   mc_store_task_t task,
+                                   int64_t timeout_ms,
+                                   struct mc_store_task_info_t *out_info);
+
+/**
+ * Ends a task early. What it has copied or moved stays so.
+ *
+ * @param store  the store
+ * @param task  from mc_store_copy(), mc_store_move() or mc_store_drain()
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * Errors: MC_ERR_NOT_FOUND, MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_store_task_cancel(struct mc_store_t *store, mc_store_task_t task, int64_t timeout_ms);
+
+/**
+ * Sets how many bytes a tenant may have. What it has above that stays.
+ *
+ * @param store  the store
+ * @param tenant  NULL: that of the store
+ * @param quota_bytes  MC_STORE_NO_QUOTA: no limit
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * Errors: MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_set_quota(struct mc_store_t *store,
+                               const char *tenant,
+                               uint64_t quota_bytes,
+                               int64_t timeout_ms);
+
+/**
+ * Tells what a tenant has; one that never put anything has nothing.
+ *
+ * @param store  the store
+ * @param tenant  NULL: that of the store
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[in,out] out_usage  struct_size set by the caller
+ * Errors: MC_ERR_NOT_READY, MC_ERR_UNREACHABLE, MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_get_usage(struct mc_store_t *store,
+                               const char *tenant,
+                               int64_t timeout_ms,
+                               struct mc_store_usage_t *out_usage);
+
+/**
+ * Lists the memory that all nodes give.
+ *
+ * @param store  the store
+ * @param timeout_ms  milliseconds; -1: the store's deadline
+ * @param[out] out_segments  [capacity]; may be NULL when capacity is 0
+ * @param capacity  items in out_segments
+ * @param[out] out_count  segments there are, also when there was room for fewer
+ * Errors: MC_ERR_BUFFER_TOO_SMALL (the first `capacity` are written), MC_ERR_NOT_READY, MC_ERR_UNREACHABLE,
+ * MC_ERR_TIMEOUT, MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Threads: blocks for the master.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_store_list_segments(struct mc_store_t *store,
+                                   int64_t timeout_ms,
+                                   struct mc_store_segment_t *out_segments,
+                                   size_t capacity,
+                                   size_t *out_count);
+
+/**
+ * Starts a master. What it knows ends with it; the nodes tell the next one.
+ *
+ * @param options  NULL: all defaults
+ * @param[out] out_master  the master; end it with mc_master_destroy()
+ * Errors: MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_IO (binding; the address is named), MC_ERR_UNSUPPORTED (field newer
+ * than the library).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_master_create(const struct mc_master_options_t *options,
+                             struct mc_master_t **out_master);
+
+/**
+ * Stops a master. Who waits for its answer is told that it is gone.
+ *
+ * @param master  NULL: nothing happens, MC_OK
+ * Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+ * Threads: blocks until its threads have ended.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_master_destroy(struct mc_master_t *master);
+
+/**
+ * Tells what a master is: its address, for nodes and clients, and what it counts.
+ *
+ * @param master  the master
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_master_get_info(const struct mc_master_t *master, struct mc_master_info_t *out_info);
+
+/**
+ * Starts a node: allocates its memory, and offers it to the master until one takes it.
+ *
+ * @param options  with masters and memory_bytes
+ * @param[out] out_node  the node; end it with mc_node_drain() and mc_node_destroy()
+ * Errors: MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_NO_SPACE (memory), MC_ERR_IO (binding; the address is named),
+ * MC_ERR_UNSUPPORTED (field newer than the library). That no master answers is no error: look at mc_node_get_info().
+ * Threads: blocks for the time that touching every page takes.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_node_create(const struct mc_node_options_t *options,
+                           struct mc_node_t **out_node);
+
+/**
+ * Has the master move all that a node has to others, and stops it: the polite step before mc_node_destroy().
+ *
+ * @param node  the node
+ * @param grace_ms  milliseconds to wait for that; -1: as long as it takes
+ * Errors: MC_ERR_TIMEOUT (the text says how many bytes were left behind), MC_ERR_INVALID_HANDLE,
+ * MC_ERR_INVALID_ARGUMENT. In any case the node has stopped.
+ * Threads: blocks.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_node_drain(struct mc_node_t *node, int64_t grace_ms);
+
+/**
+ * Stops a node and gives its memory up: on return nobody reaches it. What only it had is lost.
+ *
+ * @param node  NULL: nothing happens, MC_OK
+ * Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+ * Threads: blocks until copies under way have ended.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_node_destroy(struct mc_node_t *node);
+
+/**
+ * Tells what a node is: where it is reached, who leads it, how full it is.
+ *
+ * @param node  the node
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+MC_API mc_status_t mc_node_get_info(const struct mc_node_t *node, struct mc_node_info_t *out_info);
 
 /**
  * Reads an engine's counters.

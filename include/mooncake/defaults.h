@@ -20,6 +20,11 @@ MC_DEFINE_DEFAULT(mc_engine_options)
 MC_DEFINE_DEFAULT(mc_memory_options)
 MC_DEFINE_DEFAULT(mc_batch_options)
 MC_DEFINE_DEFAULT(mc_cq_options)
+MC_DEFINE_DEFAULT(mc_store_options)
+MC_DEFINE_DEFAULT(mc_store_put_options)
+MC_DEFINE_DEFAULT(mc_store_get_options)
+MC_DEFINE_DEFAULT(mc_master_options)
+MC_DEFINE_DEFAULT(mc_node_options)
 
 /* Structs that a call fills: mc_engine_info_default() and so on. */
 MC_DEFINE_DEFAULT(mc_engine_info)
@@ -29,6 +34,11 @@ MC_DEFINE_DEFAULT(mc_segment_info)
 MC_DEFINE_DEFAULT(mc_probe)
 MC_DEFINE_DEFAULT(mc_batch_info)
 MC_DEFINE_DEFAULT(mc_notify_info)
+MC_DEFINE_DEFAULT(mc_store_info)
+MC_DEFINE_DEFAULT(mc_store_task_info)
+MC_DEFINE_DEFAULT(mc_store_usage)
+MC_DEFINE_DEFAULT(mc_master_info)
+MC_DEFINE_DEFAULT(mc_node_info)
 
 #undef MC_DEFINE_DEFAULT
 

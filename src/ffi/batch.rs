@@ -123,14 +123,16 @@ pub const MC_COMPLETION_REQUEST: u32 = 1;
 pub const MC_COMPLETION_BATCH: u32 = 2;
 /// A notification arrived: receive it with mc_notify_receive().
 pub const MC_COMPLETION_NOTIFY: u32 = 3;
+/// An operation of a store ended that was submitted with this queue.
+pub const MC_COMPLETION_STORE: u32 = 4;
 
 /// What became of a request or a batch.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct mc_completion_t {
-    /// From the request, the batch options or mc_notify_bind().
+    /// From the request, the batch options, mc_notify_bind() or a submit to a store.
     pub user_data: u64,
-    /// The batch; 0 for MC_COMPLETION_NOTIFY.
+    /// The batch; 0 for MC_COMPLETION_NOTIFY and _STORE.
     pub batch: mc_batch_t,
     /// Index of the request in its batch; 0 otherwise.
     pub index: u64,

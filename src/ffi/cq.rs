@@ -156,4 +156,5 @@ const _: () = {
     assert!(Kind::Request as u32 == super::batch::MC_COMPLETION_REQUEST);
     assert!(Kind::Batch as u32 == super::batch::MC_COMPLETION_BATCH);
     assert!(Kind::Notify as u32 == super::batch::MC_COMPLETION_NOTIFY);
+    assert!(Kind::Store as u32 == super::batch::MC_COMPLETION_STORE);
 };

@@ -7,6 +7,7 @@
 
 pub mod boundary;
 pub mod live;
+mod opened;
 pub mod options;
 
 // The order of the header, simple to expert.
@@ -26,6 +27,18 @@ pub mod batch;
 pub mod cq;
 
 pub mod notify;
+
+pub mod store;
+
+pub mod store_put;
+
+pub mod store_get;
+
+pub mod store_keys;
+
+pub mod store_tasks;
+
+pub mod node;
 
 pub mod diagnostics;
 
