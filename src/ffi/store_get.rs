@@ -332,9 +332,12 @@ pub unsafe extern "C" fn mc_store_get_submit(
 /// How often an object may grow between asking for its size and getting it.
 const GROWTHS: usize = 4;
 
+/// An object in memory of ours, or why not.
+type Fetched = client::Result<(Box<[u8]>, Got)>;
+
 /// Gets objects into memory of ours: asks how large they are, and gets them.
-fn views(store: &Opened, keys: &[&[u8]], options: &GetOptions) -> Vec<client::Result<(Box<[u8]>, Got)>> {
-    let mut results: Vec<Option<client::Result<(Box<[u8]>, Got)>>> = keys.iter().map(|_| None).collect();
+fn views(store: &Opened, keys: &[&[u8]], options: &GetOptions) -> Vec<Fetched> {
+    let mut results: Vec<Option<Fetched>> = keys.iter().map(|_| None).collect();
     for _ in 0..GROWTHS {
         let missing: Vec<usize> = (0..keys.len()).filter(|index| results[*index].is_none()).collect();
         if missing.is_empty() {
