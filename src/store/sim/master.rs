@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::master::{Answer as Word, Config, Effect, PutStart, State, TaskId};
+use crate::store::master::{Answer as Word, Config, Effect, ListCursor, PutStart, State, TaskId, Walk};
 use crate::store::object::{ClientId, EntryState, Extent, MasterId, Name, ReplicateConfig, Token, Version};
 use crate::store::refusal::Result;
 
 use super::message::{Address, Answer, Ask, Body};
 use super::node::SimNode;
-use super::truth::PINNED_KEYS;
+use super::truth::{KEYS, PINNED_KEYS};
 use super::world::{Context, Event};
 
 /// What is written and read at once; all sizes are multiples.
@@ -17,6 +17,8 @@ pub const CELL: u64 = 16 << 10;
 const FOOTERS: u64 = 64;
 const TICK_MS: u64 = 30;
 const QUOTA: u64 = 40 * CELL;
+/// Keys from this one on are removed together now and then.
+const SWEPT_KEYS: u16 = 20;
 
 pub fn config(first_start: bool) -> Config {
     Config {
@@ -124,6 +126,10 @@ impl SimMaster {
 
     fn drain_sometimes(&mut self, context: &mut Context) {
         let now = context.now + self.offset;
+        if context.random.happens(3) {
+            let quota = if context.healed { 40 } else { context.random.between(8, 40) };
+            self.state.set_quota("b", Some(quota * CELL)).expect("a sound name");
+        }
         match self.drain {
             Some(task) if context.healed || context.random.happens(20) => {
                 // It may have ended by itself.
@@ -165,7 +171,7 @@ impl SimMaster {
         ask: Ask,
     ) -> Option<Answer> {
         let now = context.now + self.offset;
-        let client = ClientId(from.start);
+        let (client, asker) = (ClientId(from.start), from);
         self.next_token += 1;
         let token = Token(self.next_token);
         let result = match ask {
@@ -224,6 +230,27 @@ impl SimMaster {
                 let from = (from.node, from.segment);
                 with_name(key, |name| self.state.move_replica(now, name, from, &[]).map(|_| Answer::Done))
             }
+            Ask::Renew { key, replica } => {
+                with_name(key, |name| Ok(Answer::Renewed(self.state.renew(now, name, replica)?)))
+            }
+            Ask::PutExtend { key, version } => with_name(key, |name| {
+                self.state.put_extend(now, name, client, version)?;
+                Ok(Answer::Done)
+            }),
+            Ask::List { key } => self.list(now, tenant_of(key)),
+            Ask::Sweep => {
+                let swept = self.swept();
+                swept.iter().for_each(|(key, _)| context.truth.will_remove(*key));
+                let from = ListCursor::default();
+                let mut matches = |bytes: &[u8]| key_of(bytes) >= SWEPT_KEYS;
+                let walk = Walk { tenant: tenant_of(SWEPT_KEYS), from, limit: 100, matches: &mut matches };
+                let done = self.state.remove_where(now, walk, token, false);
+                let left = self.swept();
+                let gone = swept.iter().filter(|one| !left.contains(one));
+                let gone = gone.map(|(key, _)| (*key, context.truth.newest(*key))).collect();
+                let word = done.map(|done| done.answer);
+                self.later(token, word, Waiting { from: asker, id, answer: Answer::Swept(gone) })?
+            }
             Ask::Trim { key } => {
                 context.truth.moved.insert(key);
                 context.truth.will_remove(key);
@@ -231,6 +258,23 @@ impl SimMaster {
             }
         };
         Some(result.unwrap_or_else(Answer::Refused))
+    }
+
+    fn list(&self, now: u64, tenant: &str) -> Result<Answer> {
+        let (mut from, mut listed) = (Some(ListCursor::default()), Vec::new());
+        while let Some(cursor) = from {
+            let walk = Walk { tenant, from: cursor, limit: 3, matches: &mut |_| true };
+            let page = self.state.list(now, walk)?;
+            listed.extend(page.objects.iter().map(|one| (key_of(&one.key), one.version)));
+            from = page.next;
+        }
+        Ok(Answer::Listed(listed))
+    }
+
+    /// Those of the keys that may be swept that are there.
+    fn swept(&self) -> Vec<(u16, Version)> {
+        let version = |key| with_name(key, |name| Ok(self.state.peek(name))).ok().flatten();
+        (SWEPT_KEYS..KEYS).filter_map(|key| Some((key, version(key)?.0))).collect()
     }
 
     /// None when the answer comes later.

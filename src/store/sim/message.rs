@@ -2,7 +2,7 @@
 
 use crate::store::master::{Grant, Located};
 use crate::store::message::{Evidence, Order, Report, Spot};
-use crate::store::object::{ClientId, Entry, Extent, NodeId, Version};
+use crate::store::object::{ClientId, Entry, Extent, Generation, NodeId, SegmentId, Version};
 use crate::store::refusal::Refusal;
 
 /// A process by its place; who is there changes with each start.
@@ -33,15 +33,53 @@ pub enum Body {
 /// From a client to a master.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    PutStart { key: u16, cells: u64, upsert: bool },
-    PutCommit { key: u16, version: Version },
-    PutRevoke { key: u16, version: Version, is_done: bool },
-    Get { key: u16 },
-    Exists { key: u16 },
-    Remove { key: u16 },
-    Copy { key: u16 },
-    Move { key: u16, from: Extent },
-    Trim { key: u16 },
+    PutStart {
+        key: u16,
+        cells: u64,
+        upsert: bool,
+    },
+    PutCommit {
+        key: u16,
+        version: Version,
+    },
+    PutRevoke {
+        key: u16,
+        version: Version,
+        is_done: bool,
+    },
+    Get {
+        key: u16,
+    },
+    Exists {
+        key: u16,
+    },
+    Remove {
+        key: u16,
+    },
+    Copy {
+        key: u16,
+    },
+    Move {
+        key: u16,
+        from: Extent,
+    },
+    Trim {
+        key: u16,
+    },
+    Renew {
+        key: u16,
+        replica: Generation,
+    },
+    PutExtend {
+        key: u16,
+        version: Version,
+    },
+    /// All keys of the tenant that this one is of.
+    List {
+        key: u16,
+    },
+    /// Removes the last keys of all, and no others.
+    Sweep,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +90,11 @@ pub enum Answer {
     Done,
     /// All versions up to this one are gone.
     Removed(u64),
+    /// The lease holds for so long.
+    Renewed(u64),
+    Listed(Vec<(u16, Version)>),
+    /// Of these keys all versions up to those are gone.
+    Swept(Vec<(u16, u64)>),
     Refused(Refusal),
 }
 
@@ -81,6 +124,7 @@ pub enum Touch {
     Evidence(Evidence),
     Read {
         node: NodeId,
+        segment: SegmentId,
         from: u64,
         length: u64,
     },

@@ -90,6 +90,16 @@ counters! {
     /// A put missed its deadline.
     missed_deadlines,
     lost_objects,
+    renewed_leases,
+    extended_puts,
+    listed,
+    swept,
+    /// Refused since the tenant had no more.
+    above_quota,
+    mounted_segments,
+    unmounted_segments,
+    /// A node moved all that it had, and went.
+    left_nodes,
 }
 
 /// What a seed broke, and when.

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 
 use crate::store::message::{Evidence, Offer, Report, Spot};
 use crate::store::node::{Inventory, Reaction};
-use crate::store::object::{ClientId, Entry, EntryState, Extent, NodeId, SegmentId, Version};
+use crate::store::object::{ClientId, Entry, EntryState, Extent, Generation, NodeId, SegmentId, Version};
 
 use super::Flaw;
 use super::master::{CELL, config, key_of};
 use super::message::{Address, Body, Place, Touch, Touched};
-use super::truth::{Held, PINNED_KEYS, Writing};
+use super::truth::{Held, KEYS, PINNED_KEYS, Writing};
 use super::world::{Context, Event};
 
 const CELLS: u64 = 24;
-const SEGMENT: SegmentId = SegmentId(1);
+const FIRST: SegmentId = SegmentId(1);
+/// Of segments that are mounted later.
+const LATE_CELLS: u64 = 12;
+const MOST_SEGMENTS: usize = 3;
 const TICK_MS: u64 = 40;
 /// The writer of fetches.
 const ITSELF: ClientId = ClientId(0);
@@ -34,7 +37,8 @@ pub struct SimNode {
     address: Address,
     offset: u64,
     pub inventory: Inventory,
-    cells: Vec<Version>,
+    cells: BTreeMap<SegmentId, Vec<Version>>,
+    last_segment: SegmentId,
     lanes: BTreeMap<ClientId, u64>,
     fetches: Vec<Fetch>,
     master: Option<Address>,
@@ -52,7 +56,7 @@ impl SimNode {
         let horizon = config(false).horizon_ms();
         let mut inventory = Inventory::new(id, &format!("n{index}"), &format!("host{}", index / 2), horizon);
         inventory.mount(Offer {
-            segment: SEGMENT,
+            segment: FIRST,
             name: format!("s{index}").as_str().into(),
             length: CELLS * CELL,
         });
@@ -61,7 +65,8 @@ impl SimNode {
             address,
             offset: context.random.below(1 << 30),
             inventory,
-            cells: vec![Version(0); CELLS as usize],
+            cells: BTreeMap::from([(FIRST, vec![Version(0); CELLS as usize])]),
+            last_segment: FIRST,
             lanes: BTreeMap::new(),
             fetches: Vec::new(),
             master: None,
@@ -97,6 +102,7 @@ impl SimNode {
         let now = self.now(context);
         let reactions = self.inventory.tick(now);
         self.react(context, reactions, None);
+        self.come_and_go(context);
         // A node knows of all masters there may be, and makes itself known to each.
         let often = if context.now >= self.led_at + 400 { 200 } else { 80 };
         if context.random.happens(often)
@@ -106,6 +112,56 @@ impl SimNode {
         }
         while let Some(late) = self.fetches.iter().position(|one| one.started + 800 < context.now) {
             self.end_fetch(context, late, false);
+        }
+    }
+
+    /// Mounts segments, takes them back, and leaves, now and then.
+    fn come_and_go(&mut self, context: &mut Context) {
+        if !context.healed && context.mounts {
+            match context.random.below(1000) {
+                0..10 => self.mount(context),
+                10..18 if context.withdraws => {
+                    let mounted: Vec<SegmentId> = self.cells.keys().copied().collect();
+                    if !mounted.is_empty() {
+                        // What is on the way out already stays so.
+                        let _ = self.inventory.withdraw(mounted[context.random.index(mounted.len())]);
+                        context.truth.moved.extend(0..KEYS);
+                    }
+                }
+                18..20 if context.withdraws => {
+                    self.inventory.leave();
+                    context.truth.moved.extend(0..KEYS);
+                }
+                _ => {}
+            }
+        }
+        for segment in self.inventory.unmount_withdrawn() {
+            context.counters.unmounted_segments += 1;
+            let cells = self.cells.remove(&segment).map_or(0, |cells| cells.len() as u64);
+            let length = cells * CELL;
+            for node in self.ids.clone() {
+                let whole = Extent { node, segment, offset: 0, length, generation: Generation::default() };
+                if let Some(what) = context.truth.take_memory(context.now, &[whole]) {
+                    context.violated(|| format!("a segment is taken back: {what}"));
+                }
+            }
+        }
+        if self.inventory.has_left() && self.cells.is_empty() {
+            context.counters.left_nodes += 1;
+            let delay = context.random.between(1, 1500);
+            context.after(0, Event::End(self.address.place));
+            context.after(delay, Event::Start(self.address.place));
+        }
+    }
+
+    fn mount(&mut self, context: &mut Context) {
+        let segment = SegmentId(self.last_segment.0 + 1);
+        let name = format!("s{}", segment.0).as_str().into();
+        let length = LATE_CELLS * CELL;
+        if self.cells.len() < MOST_SEGMENTS && self.inventory.mount(Offer { segment, name, length }) {
+            self.last_segment = segment;
+            self.cells.insert(segment, vec![Version(0); LATE_CELLS as usize]);
+            context.counters.mounted_segments += 1;
         }
     }
 
@@ -211,8 +267,12 @@ impl SimNode {
                 if !lands {
                     return Some(Touched::Refused);
                 }
+                let Some(memory) = self.cells.get_mut(&spot.segment) else {
+                    context.violated(|| format!("{spot:?} is written, and was taken back"));
+                    return Some(Touched::Refused);
+                };
                 let cells = from / CELL..(from + length).div_ceil(CELL);
-                cells.for_each(|cell| self.cells[cell as usize] = version);
+                cells.for_each(|cell| memory[cell as usize] = version);
                 Some(Touched::Done)
             }
             Touch::Commit { node, spot, writer } => {
@@ -245,12 +305,11 @@ impl SimNode {
                 self.react(context, reactions, None);
                 None
             }
-            Touch::Read { node, from, length } => {
-                if !self.ids.contains(&node) {
-                    return Some(Touched::Refused);
-                }
+            Touch::Read { node, segment, from, length } => {
+                let memory = self.cells.get(&segment).filter(|_| self.ids.contains(&node));
+                let Some(memory) = memory else { return Some(Touched::Refused) };
                 let cells = from / CELL..(from + length).div_ceil(CELL);
-                Some(Touched::Cells(cells.map(|cell| self.cells[cell as usize]).collect()))
+                Some(Touched::Cells(cells.map(|cell| memory[cell as usize]).collect()))
             }
             Touch::MayRead { node, spot } => match self.inventory.may_read(node, spot) {
                 Ok(()) => Some(Touched::Done),
@@ -275,7 +334,8 @@ impl SimNode {
         fetch.call = self.next_call;
         let (id, source) = (fetch.call, fetch.source);
         let touch = if fetch.at < source.length {
-            Touch::Read { node: source.node, from: source.offset + fetch.at, length: CELL }
+            let from = source.offset + fetch.at;
+            Touch::Read { node: source.node, segment: source.segment, from, length: CELL }
         } else {
             // What was read was the object's if its node still holds it for that now.
             Touch::MayRead { node: source.node, spot: Spot::of(&source) }
@@ -293,7 +353,9 @@ impl SimNode {
             Touched::Cells(cells) => {
                 let cell = (fetch.entry.offset + fetch.at) / CELL;
                 fetch.at += CELL;
-                self.cells[cell as usize] = cells[0];
+                if let Some(memory) = self.cells.get_mut(&fetch.entry.segment) {
+                    memory[cell as usize] = cells[0];
+                }
                 self.fetch_more(context, index);
             }
             Touched::Done => self.end_fetch(context, index, true),

@@ -72,6 +72,10 @@ pub struct Context {
     pub healed_at: u64,
     /// Segments are drained now and then.
     pub drains: bool,
+    /// Nodes mount segments now and then.
+    pub mounts: bool,
+    /// And take them back, and leave.
+    pub withdraws: bool,
     /// Which start of a place is running.
     pub running: BTreeMap<Place, u64>,
     pub stopped: BTreeMap<Place, u64>,
@@ -169,6 +173,8 @@ impl World {
             healed: false,
             healed_at: 0,
             drains: seed % 4 == 1,
+            mounts: seed % 4 >= 2,
+            withdraws: seed % 4 == 3,
             running: BTreeMap::new(),
             stopped: BTreeMap::new(),
             cuts: BTreeMap::new(),

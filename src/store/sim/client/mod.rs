@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::Code;
 use crate::store::master::{Grant, Located};
 use crate::store::message::{Evidence, Spot};
-use crate::store::object::{ClientId, Entry, Extent, NodeId};
+use crate::store::object::{ClientId, Entry, Extent, NodeId, Version};
 
 use super::master::CELL;
 use super::message::{Address, Answer, Ask, Body, Place, Touch, Touched};
@@ -53,6 +53,10 @@ struct Getting {
     /// Cells of each stripe that were read.
     at: Vec<u64>,
     until: u64,
+    /// Of all replicas: what came of the first question.
+    first_until: u64,
+    /// When it was first asked for more.
+    renewing: Option<u64>,
     thinking_until: u64,
 }
 
@@ -72,6 +76,8 @@ struct Operation {
     asked: u64,
     stage: Stage,
     is_upsert: bool,
+    /// The same for all keys, of a walk over them.
+    floors: Vec<u64>,
 }
 
 pub struct SimClient {
@@ -126,9 +132,18 @@ impl SimClient {
             self.repeat(context, id);
         }
         self.go_on_reading(context);
+        self.extend(context);
         let Some(operation) = &self.operation else { return };
         if operation.asked + PATIENCE_MS < context.now {
             self.give_up(context);
+        }
+    }
+
+    fn extend(&mut self, context: &mut Context) {
+        let Some(Operation { stage: Stage::Putting(putting), key, .. }) = &self.operation else { return };
+        let (key, version) = (*key, putting.grant.version);
+        if !putting.is_failing && context.random.happens(50) {
+            self.call(context, Call::Ask(Ask::PutExtend { key, version }), 0);
         }
     }
 
@@ -150,7 +165,9 @@ impl SimClient {
             0..45 => Ask::Get { key },
             45..78 => Ask::PutStart { key, cells, upsert: false },
             78..90 => Ask::PutStart { key, cells, upsert: true },
-            90..92 => Ask::Exists { key },
+            90 => Ask::Exists { key },
+            91 if context.random.happens(500) => Ask::Sweep,
+            91 => Ask::List { key },
             92..96 => Ask::Remove { key },
             96..99 => Ask::Copy { key },
             _ => Ask::Trim { key },
@@ -161,7 +178,12 @@ impl SimClient {
     fn start(&mut self, context: &mut Context, key: u16, ask: Ask, is_upsert: bool) {
         let floor = context.truth.floor(key);
         let (began, asked) = (context.now, context.now);
-        self.operation = Some(Operation { key, began, floor, asked, stage: Stage::Asking, is_upsert });
+        let floors = match ask {
+            Ask::List { .. } => (0..KEYS).map(|key| context.truth.floor(key)).collect(),
+            _ => Vec::new(),
+        };
+        let stage = Stage::Asking;
+        self.operation = Some(Operation { key, began, floor, asked, stage, is_upsert, floors });
         self.call(context, Call::Ask(ask), 0);
     }
 
@@ -276,6 +298,35 @@ impl SimClient {
             (Ask::Remove { .. }, Answer::Refused(refusal)) if context.healed => {
                 self.gone += u16::from(refusal.code == Code::NotFound);
                 self.master = None;
+                self.end(context);
+            }
+            (Ask::Renew { replica, .. }, Answer::Renewed(lease_ms)) => {
+                self.renewed(context, replica, lease_ms)
+            }
+            // It goes on with the time it has.
+            (Ask::Renew { .. }, _) => {}
+            (Ask::PutExtend { .. }, answer) => {
+                context.counters.extended_puts += u64::from(matches!(answer, Answer::Done));
+            }
+            (Ask::List { .. }, Answer::Listed(listed)) => {
+                let is_old =
+                    |(key, version): &&(u16, Version)| version.0 < operation.floors[usize::from(*key)];
+                if let Some((key, version)) = listed.iter().find(is_old) {
+                    let floor = operation.floors[usize::from(*key)];
+                    context.violated(|| {
+                        format!("key {key} is listed as {version:?}, and {floor} was acknowledged")
+                    });
+                }
+                context.counters.listed += listed.len() as u64;
+                self.end(context);
+            }
+            (Ask::Sweep, Answer::Swept(swept)) => {
+                context.counters.swept += swept.len() as u64;
+                swept.into_iter().for_each(|(key, up_to)| context.truth.removed(key, up_to));
+                self.end(context);
+            }
+            (Ask::PutStart { .. }, Answer::Refused(refusal)) if refusal.code == Code::QuotaExceeded => {
+                context.counters.above_quota += 1;
                 self.end(context);
             }
             (Ask::Copy { .. }, Answer::Done) => {

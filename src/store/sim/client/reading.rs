@@ -1,11 +1,11 @@
 //! Reading: cell after cell of all stripes of a replica, and of the next one if that does not answer.
 
 use crate::store::master::Located;
-use crate::store::object::Extent;
+use crate::store::object::{Extent, Generation};
 
 use super::super::Flaw;
 use super::super::master::CELL;
-use super::super::message::{Touch, Touched};
+use super::super::message::{Ask, Touch, Touched};
 use super::super::truth::Reading;
 use super::super::world::Context;
 use super::{Call, Getting, Operation, SimClient, Stage};
@@ -28,8 +28,15 @@ impl SimClient {
         }
         let thinking_until = now + if context.random.happens(250) { context.random.below(1500) } else { 0 };
         operation.asked = now;
-        operation.stage =
-            Stage::Getting(Getting { located, replica: 0, at: Vec::new(), until, thinking_until });
+        operation.stage = Stage::Getting(Getting {
+            located,
+            replica: 0,
+            at: Vec::new(),
+            until,
+            first_until: until,
+            renewing: None,
+            thinking_until,
+        });
         self.read_replica(context);
     }
 
@@ -38,15 +45,46 @@ impl SimClient {
         let Some(replica) = getting.located.replicas.get(getting.replica) else { return self.end(context) };
         let stripes = replica.stripes.len();
         getting.at = vec![0; stripes];
+        // What was prolonged was so for another replica.
+        (getting.until, getting.renewing) = (getting.first_until, None);
         self.pending.clear();
         (0..stripes).for_each(|stripe| self.read_cell(context, stripe));
     }
 
     fn read_cell(&mut self, context: &mut Context, stripe: usize) {
         let Some(Operation { stage: Stage::Getting(getting), .. }) = &self.operation else { return };
-        let Extent { node, offset, .. } = getting.located.replicas[getting.replica].stripes[stripe];
+        let Extent { node, segment, offset, .. } = getting.located.replicas[getting.replica].stripes[stripe];
         let from = offset + getting.at[stripe] * CELL;
-        self.call(context, Call::Touch(node, Touch::Read { node, from, length: CELL }), stripe);
+        self.call(context, Call::Touch(node, Touch::Read { node, segment, from, length: CELL }), stripe);
+    }
+
+    /// Asks for more time before it is over.
+    fn renew(&mut self, context: &mut Context) {
+        let Some(Operation { stage: Stage::Getting(getting), key, .. }) = &mut self.operation else { return };
+        let is_soon = getting.until > context.now && getting.until < context.now + 600;
+        let Some(replica) = getting.located.replicas.get(getting.replica) else { return };
+        if is_soon && getting.renewing.is_none() && context.random.happens(300) {
+            getting.renewing = Some(context.now);
+            let ask = Ask::Renew { key: *key, replica: replica.stripes[0].generation };
+            self.call(context, Call::Ask(ask), 0);
+        }
+    }
+
+    /// The lease of the replica that is read holds for longer, counted from when that was asked for first.
+    pub(super) fn renewed(&mut self, context: &mut Context, replica: Generation, lease_ms: u64) {
+        let client = self.id();
+        let Some(Operation { stage: Stage::Getting(getting), .. }) = &mut self.operation else { return };
+        let Some(asked) = getting.renewing.take() else { return };
+        let extents = &getting.located.replicas[getting.replica].stripes;
+        if extents[0].generation != replica || getting.until <= context.now {
+            return;
+        }
+        getting.until = getting.until.max(asked + lease_ms);
+        context.counters.renewed_leases += 1;
+        for extent in extents {
+            let mine = |one: &&mut Reading| one.client == client && one.extent == *extent;
+            context.truth.readings.iter_mut().filter(mine).for_each(|one| one.until = getting.until);
+        }
     }
 
     pub(super) fn has_read(&mut self, context: &mut Context, stripe: usize, touched: Touched) {
@@ -81,13 +119,15 @@ impl SimClient {
     /// Takes up a read that paused, and leaves a replica that does not answer.
     pub(super) fn go_on_reading(&mut self, context: &mut Context) {
         let now = context.now;
+        self.renew(context);
+        let is_waiting = self.pending.values().any(|one| matches!(one.call, Call::Touch(..)));
         let Some(Operation { stage: Stage::Getting(getting), asked, .. }) = &mut self.operation else {
             return;
         };
         if now < getting.thinking_until {
             return;
         }
-        if self.pending.is_empty() {
+        if !is_waiting {
             let extents = &getting.located.replicas[getting.replica].stripes;
             let (at, length) = (getting.at.clone(), extents.iter().map(|one| one.length).collect::<Vec<_>>());
             for stripe in (0..at.len()).filter(|stripe| at[*stripe] < length[*stripe].div_ceil(CELL)) {
