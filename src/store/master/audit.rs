@@ -127,7 +127,7 @@ impl State {
                 ));
             }
         }
-        match taken.keys().find(|slot| self.pool.get(**slot).is_none()) {
+        match taken.keys().find(|slot| self.pool.get(**slot).is_none() && !self.gone.contains(**slot)) {
             Some(slot) => Err(format!("segment {slot} is gone and in use")),
             None => Ok(()),
         }

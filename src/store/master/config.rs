@@ -30,6 +30,8 @@ pub struct Config {
     pub policy: Policy,
     /// Most objects that one call evicts, and that one tick drains.
     pub batch: usize,
+    /// Most objects that one tick looks at after a node has gone.
+    pub sweep: usize,
     /// Bytes that a tenant may have unless it is told otherwise; None is no limit.
     pub default_quota: Option<u64>,
     /// How long nodes of an earlier cluster are waited for before a new one is founded. 0 if there cannot be one; None
@@ -53,6 +55,7 @@ impl Default for Config {
             low_mark: 900,
             policy: Policy::Default,
             batch: 64,
+            sweep: 65_536,
             default_quota: None,
             found_after_ms: Some(10_000),
         }

@@ -55,8 +55,9 @@ impl State {
         self.may_change(now)?;
         let (found, next) = self.walk(walk);
         let listed = |at: &ObjectRef| {
-            let Object { key, version, size, replicas, .. } = self.object(*at);
-            Listed { key: key.clone(), version: *version, size: *size, replicas: *replicas }
+            let object = self.object(*at);
+            let Object { key, version, size, .. } = object;
+            Listed { key: key.clone(), version: *version, size: *size, replicas: self.whole_copies(object) }
         };
         Ok(Page { objects: found.iter().map(listed).collect(), next })
     }
@@ -107,7 +108,11 @@ impl State {
                 }
                 looked += 1;
                 let object = here.objects.get(at);
-                if object.is_visible() && object.tenant == tenant && matches(&object.key) {
+                if object.is_visible()
+                    && object.tenant == tenant
+                    && self.whole_copies(object) > 0
+                    && matches(&object.key)
+                {
                     found.push(ObjectRef { shard, slot: at });
                 }
             }

@@ -10,6 +10,7 @@ mod drain;
 mod drops;
 mod evict;
 mod get;
+mod gone;
 mod grants;
 mod lead;
 mod list;

@@ -68,7 +68,7 @@ impl State {
             return Err(Refusal::new(Code::InvalidArgument, "an object has at least one byte"));
         }
         self.may_change(now)?;
-        let found = self.find(name);
+        let found = self.find_now(now, name);
         if let Some(at) = found {
             if self.object(at).is_changing() {
                 self.cancel_copy(now, at);
@@ -121,7 +121,7 @@ impl State {
         token: Token,
     ) -> Result<Answer> {
         self.may_change(now)?;
-        let at = self.find(name).ok_or(NO_SUCH_PUT)?;
+        let at = self.find_now(now, name).ok_or(NO_SUCH_PUT)?;
         let object = self.object(at);
         if object.is_visible() && object.version == version && object.flags & PARTIAL == 0 {
             return match self.changes.get_mut(&at) {

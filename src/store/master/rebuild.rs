@@ -254,6 +254,10 @@ impl State {
     /// lowest can have been acknowledged, since that waits until what it replaced is gone; so without a whole one, it is
     /// the lowest.
     fn resolve(&mut self, now: u64, at: ObjectRef) {
+        let pool = &self.pool;
+        if let Some(parts) = self.found.parts.get_mut(&at) {
+            parts.retain(|part| pool.get(part.place.segment).is_some());
+        }
         let parts = &self.found.parts[&at];
         let mut versions: Vec<Version> = parts.iter().map(|part| part.version).collect();
         versions.sort_unstable();
@@ -291,7 +295,7 @@ impl State {
         self.remove_segments(now, &slots);
     }
 
-    /// Forgets segments and all that lay there.
+    /// Forgets segments. What lay there is taken out of objects as they are met (`gone`).
     fn remove_segments(&mut self, now: u64, slots: &[u32]) {
         if slots.is_empty() {
             return;
@@ -300,44 +304,14 @@ impl State {
         let mut owners = Vec::new();
         for slot in slots {
             owners.extend(self.drops.remove_segment(*slot));
-            self.pool.remove(*slot);
+            self.pool.close(*slot);
+            self.gone.add(*slot);
         }
         owners.into_iter().for_each(|owner| self.settled(owner));
         let changing: Vec<ObjectRef> = self.grants.iter().map(|(_, at)| at).collect();
         for at in changing {
             self.shrink_put(now, at);
             self.shrink_copy(now, at);
-        }
-        for shard in 0..self.shards.len() as u32 {
-            let slots_here = |slot: &u32| {
-                let object = self.shards[shard as usize].objects.get(*slot);
-                object.is_visible()
-                    && object.places.as_slice().iter().any(|place| slots.contains(&place.segment))
-            };
-            let hit: Vec<u32> = self.shards[shard as usize].slots(0).filter(slots_here).collect();
-            for slot in hit {
-                self.shrink(now, ObjectRef { shard, slot });
-            }
-        }
-    }
-
-    /// Takes replicas on nodes that are gone out of an object.
-    fn shrink(&mut self, now: u64, at: ObjectRef) {
-        let object = self.object(at);
-        let (places, count) = (object.places.clone(), object.replicas);
-        let (kept, replicas, stray) = self.split_lost(&places, count);
-        if replicas == 0 {
-            self.stats.lost += 1;
-            self.cancel_copy(now, at);
-            self.object_mut(at).places = Places::from(stray);
-            // What is left is no replica, but until it is dropped a new master would find it.
-            self.begin_removal(now, at);
-            return self.end_if_quiet(at);
-        }
-        self.set_places(at, kept, replicas);
-        let readers_until = self.object(at).lease_until;
-        if !stray.is_empty() {
-            self.drop_places(now, at, &stray, readers_until, true);
         }
     }
 

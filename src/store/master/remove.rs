@@ -13,7 +13,7 @@ impl State {
     /// Errors: NOT_FOUND, BUSY, NOT_READY.
     pub fn remove(&mut self, now: u64, name: Name<'_>, token: Token, unless_leased: bool) -> Result<Answer> {
         self.may_change(now)?;
-        let at = self.find(name).ok_or_else(|| self.missing(name))?;
+        let at = self.find_now(now, name).ok_or_else(|| self.missing(name))?;
         self.remove_at(now, at, token, unless_leased)
     }
 

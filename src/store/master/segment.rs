@@ -110,10 +110,16 @@ impl Pool {
         Some(slot)
     }
 
-    pub fn remove(&mut self, slot: u32) {
-        if let Some(segment) = self.slots.remove(slot) {
+    /// Forgets a segment. Its slot stays taken until it is released.
+    pub fn close(&mut self, slot: u32) {
+        if let Some(segment) = self.slots.get_mut(slot).take() {
             self.by_id.remove(&(segment.node, segment.id));
         }
+    }
+
+    /// Nothing names this slot any more: another segment may have it.
+    pub fn release(&mut self, slot: u32) {
+        self.slots.remove(slot);
     }
 
     pub fn free(&mut self, segment: u32, block: u32) {

@@ -11,6 +11,7 @@ use crate::store::refusal::{Refusal, Result};
 use super::Config;
 use super::change::Change;
 use super::drops::Drops;
+use super::gone::Gone;
 use super::grants::Grants;
 use super::lead::Lead;
 use super::quota::{Groups, Tenants};
@@ -55,6 +56,7 @@ pub struct State {
     pub(super) hash: KeyHash,
     pub(super) shards: Vec<Shard>,
     pub(super) pool: Pool,
+    pub(super) gone: Gone,
     pub(super) tenants: Tenants,
     pub(super) groups: Groups,
     /// What is under way, by object: at most one change each.
@@ -84,6 +86,7 @@ impl State {
                 .map(|_| Shard::new(hash, Evictor::new(config.policy, 0)))
                 .collect(),
             pool: Pool::new(config.alignment),
+            gone: Gone::default(),
             tenants: Tenants::new(config.default_quota),
             groups: Groups::default(),
             changes: BTreeMap::new(),

@@ -152,7 +152,7 @@ impl State {
         }
     }
 
-    fn settled_object(&self, now: u64, name: Name<'_>) -> Result<ObjectRef> {
+    fn settled_object(&mut self, now: u64, name: Name<'_>) -> Result<ObjectRef> {
         self.may_change(now)?;
         let at = self.lookup(now, name)?;
         if self.object(at).is_changing() { Err(BUSY) } else { Ok(at) }

@@ -37,6 +37,7 @@ impl State {
             self.make_room(now, 0);
             self.go_on_draining(now);
         }
+        self.go_on_sweeping(now);
     }
 
     /// Promises and pages that are missing, and followers that are to go on.

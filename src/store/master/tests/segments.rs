@@ -129,3 +129,35 @@ fn the_word_that_a_node_may_go_is_given_again_when_it_was_lost() {
     cluster.run(1000);
     assert!(cluster.nodes[0].has_left());
 }
+
+#[test]
+fn what_a_lost_node_held_is_missed_at_once_and_taken_out_of_the_index_bit_by_bit() {
+    let mut cluster = Cluster::new(3, 256);
+    cluster.master.config.sweep = 10;
+    for key in 0..300 {
+        let config = ReplicateConfig { count: 1 + (key % 2) as u8, ..ReplicateConfig::default() };
+        cluster.put_as(&format!("k{key}"), 100, &config, false).expect("room");
+    }
+    let id = cluster.nodes[0].id();
+    cluster.deaf = vec![id];
+    cluster.now += 9800;
+    while cluster.master.view().contains(id) {
+        cluster.run(50);
+    }
+    assert!(cluster.master.stats().objects >= 290, "hardly anything was looked at");
+    // All of two replicas are there, and none whose only one is gone, whoever asks.
+    let from = ListCursor::default();
+    let walk = Walk { tenant: "t", from, limit: 1000, matches: &mut |_| true };
+    let listed = cluster.master.list(cluster.now, walk).expect("serving").objects.len();
+    assert_eq!(keys(&mut cluster, 300), listed);
+    let pairs = (0..300).filter(|key| key % 2 == 1 && cluster.get(&format!("k{key}")).is_ok()).count();
+    assert!(pairs == 150 && listed < 300, "{listed}");
+    let located = cluster.get("k1").expect("there");
+    assert_eq!(located.replicas.iter().flat_map(|one| &one.stripes).filter(|one| one.node == id).count(), 0);
+    // A key that was lost can be put again before the walk has come to it.
+    let lost = (0..300).map(|key| format!("k{key}")).find(|key| cluster.get(key).is_err()).expect("one");
+    cluster.put(&lost, 100).expect("nobody has it");
+    cluster.run(3000);
+    assert_eq!(cluster.master.stats().objects, listed as u64 + 1);
+    assert!(cluster.master.gone.is_empty());
+}
