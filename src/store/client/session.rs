@@ -259,9 +259,10 @@ impl Store {
         if clock::until(lease.until_ns) >= SHORT {
             return Ok(None);
         }
-        let generation = |lease: &Lease| lease.replicas.first()?.stripes.first().map(|one| one.generation.0);
-        let Some(generation) = generation(lease) else { return Ok(None) };
-        let leases = vec![LeaseRef { key: key.to_vec(), generation }];
+        let Some(first) = lease.replicas.first().and_then(|replica| replica.stripes.first()) else {
+            return Ok(None);
+        };
+        let leases = vec![LeaseRef { key: key.to_vec(), first: Some(first.into()) }];
         let asked_ns = clock::now_ns();
         let call = Renew { tenant: self.tenant.clone(), leases };
         let lease_ms = outcomes(self.masters.ask(&call, until, true), 1).remove(0)?;

@@ -1,11 +1,11 @@
 //! Reading: where an object lies, and for how long that is good.
 
 use crate::error::Code;
-use crate::store::object::{Generation, Name, Replica, Version};
+use crate::store::object::{Extent, Name, Replica, Version};
 use crate::store::refusal::{Refusal, Result};
 
 use super::lead::Phase;
-use super::shard::{Object, ObjectRef};
+use super::shard::{Object, ObjectRef, Place};
 use super::state::State;
 
 /// An object that may be read until the lease ends, counted from before the request was sent. Whoever is not done by
@@ -53,28 +53,38 @@ impl State {
     /// What is known of an object, without a lease and without a promise that it is so: version, bytes, replicas.
     pub fn peek(&self, name: Name<'_>) -> Option<(Version, u64, u8)> {
         let object = self.object(self.find(name)?);
-        object.is_visible().then_some((object.version, object.size, object.replicas))
+        let replicas = self.whole_copies(object);
+        (object.is_visible() && replicas > 0).then_some((object.version, object.size, replicas))
     }
 
-    /// Prolongs the lease of whoever reads this replica, named by the generation of its extents: milliseconds from now.
+    /// Prolongs the lease of whoever reads the replica that begins there: milliseconds from now.
     /// Errors: LEASE_EXPIRED (the replica is gone: look again), NOT_READY.
-    pub fn renew(&mut self, now: u64, name: Name<'_>, replica: Generation) -> Result<u64> {
+    pub fn renew(&mut self, now: u64, name: Name<'_>, first: Extent) -> Result<u64> {
         let gone =
             Refusal::new(Code::LeaseExpired, "the object was removed or replaced, or the replica moved");
         let at = self.lookup(now, name).map_err(|refusal| match refusal.code {
             Code::NotFound => gone,
             _ => refusal,
         })?;
-        // Not by version: a replica that moved may be given to others while its object lives on.
-        if !self.object(at).places.as_slice().iter().any(|place| place.generation() == replica) {
+        // Not by version, nor by generation alone, which all replicas of one put share: one that moved may be given to
+        // others while its object lives on.
+        let is_there = |place: &Place| {
+            let segment = self.pool.get(place.segment);
+            place.generation() == first.generation
+                && segment.is_some_and(|segment| {
+                    (segment.node, segment.id) == (first.node, first.segment)
+                        && segment.allocator.offset(place.block) == first.offset
+                })
+        };
+        if !self.object(at).copies().any(|copy| copy.first().is_some_and(is_there)) {
             return Err(gone);
         }
         Ok(self.prolong(now, at))
     }
 
-    pub(super) fn lookup(&self, now: u64, name: Name<'_>) -> Result<ObjectRef> {
+    pub(super) fn lookup(&mut self, now: u64, name: Name<'_>) -> Result<ObjectRef> {
         self.may_serve(now)?;
-        match self.find(name).filter(|at| self.object(*at).is_visible()) {
+        match self.find_now(now, name).filter(|at| self.object(*at).is_visible()) {
             Some(at) => Ok(at),
             None => Err(self.missing(name)),
         }

@@ -33,6 +33,7 @@ pub fn config(first_start: bool) -> Config {
         high_mark: 850,
         low_mark: 750,
         batch: 4,
+        sweep: 2,
         found_after_ms: first_start.then_some(0),
         ..Config::default()
     }
@@ -230,8 +231,8 @@ impl SimMaster {
                 let from = (from.node, from.segment);
                 with_name(key, |name| self.state.move_replica(now, name, from, &[]).map(|_| Answer::Done))
             }
-            Ask::Renew { key, replica } => {
-                with_name(key, |name| Ok(Answer::Renewed(self.state.renew(now, name, replica)?)))
+            Ask::Renew { key, first } => {
+                with_name(key, |name| Ok(Answer::Renewed(self.state.renew(now, name, first)?)))
             }
             Ask::PutExtend { key, version } => with_name(key, |name| {
                 self.state.put_extend(now, name, client, version)?;

@@ -2,7 +2,7 @@
 
 use crate::store::master::{Grant, Located};
 use crate::store::message::{Evidence, Order, Report, Spot};
-use crate::store::object::{ClientId, Entry, Extent, Generation, NodeId, SegmentId, Version};
+use crate::store::object::{ClientId, Entry, Extent, NodeId, SegmentId, Version};
 use crate::store::refusal::Refusal;
 
 /// A process by its place; who is there changes with each start.
@@ -68,7 +68,7 @@ pub enum Ask {
     },
     Renew {
         key: u16,
-        replica: Generation,
+        first: Extent,
     },
     PutExtend {
         key: u16,

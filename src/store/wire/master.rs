@@ -5,7 +5,7 @@ use prost::Message;
 use super::Call;
 pub use super::control::Report;
 pub use super::parts::Entry as EntryOnWire;
-use super::parts::{Entry, Failed, Replica};
+use super::parts::{Entry, Extent, Failed, Replica};
 use crate::error::{Error, Result};
 use crate::store::master::{Grant as Granted, Located as Found};
 use crate::store::object::{self, NodeId, ReplicateConfig, Version};
@@ -435,9 +435,9 @@ pub struct Renew {
 pub struct LeaseRef {
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
-    /// Of the extents of the replica that is read.
-    #[prost(fixed64, tag = "2")]
-    pub generation: u64,
+    /// Where the replica that is read begins.
+    #[prost(message, optional, tag = "2")]
+    pub first: Option<Extent>,
 }
 
 /// Where nodes are found.

@@ -5,7 +5,7 @@ use prost::Message;
 use crate::error::{Code, Result};
 use crate::rpc::Answer;
 use crate::store::master::{Answer as Done, Listed as Found, PutStart as Wanted, State, Walk};
-use crate::store::object::{ClientId, Generation, Name, ReplicateConfig, Token, Version};
+use crate::store::object::{ClientId, Name, ReplicateConfig, Token, Version};
 use crate::store::refusal::{self, Refusal};
 use crate::store::wire::master::*;
 use crate::store::wire::quick::{Keys, put_found};
@@ -127,7 +127,10 @@ pub fn put_extend(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
 pub fn renew(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let Renew { tenant, leases } = decode(body)?;
     let renew = |state: &mut State, now, lease: &LeaseRef| {
-        state.renew(now, Name { tenant: &tenant, key: &lease.key }, Generation(lease.generation))
+        let none =
+            Refusal::new(Code::InvalidArgument, "a lease is renewed for a replica, by its first extent");
+        let first = lease.first.as_ref().map(Into::into).ok_or(none)?;
+        state.renew(now, Name { tenant: &tenant, key: &lease.key }, first)
     };
     Ok(each(core, Renew::METHOD, &leases, renew))
 }

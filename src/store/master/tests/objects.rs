@@ -299,6 +299,21 @@ fn replicas_are_made_moved_and_given_up() {
 }
 
 #[test]
+fn a_lease_is_prolonged_for_a_replica_that_is_there_and_for_no_other_of_its_put() {
+    let mut cluster = Cluster::new(3, 64);
+    let two = ReplicateConfig { count: 2, ..ReplicateConfig::default() };
+    cluster.put_as("k", 100, &two, false).expect("room");
+    let located = cluster.get("k").expect("there");
+    let [moved, stays] = [0, 1].map(|replica| located.replicas[replica].stripes[0]);
+    assert_eq!(moved.generation, stays.generation);
+    let from = (moved.node, moved.segment);
+    cluster.master.move_replica(cluster.now, name("k"), from, &[]).expect("there is a third node");
+    cluster.settle();
+    assert_eq!(code(cluster.master.renew(cluster.now, name("k"), moved)), Code::LeaseExpired);
+    assert!(cluster.master.renew(cluster.now, name("k"), stays).is_ok());
+}
+
+#[test]
 fn a_drained_segment_is_empty_and_stays_so() {
     let mut cluster = Cluster::new(2, 64);
     for index in 0..30 {

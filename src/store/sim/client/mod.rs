@@ -300,9 +300,7 @@ impl SimClient {
                 self.master = None;
                 self.end(context);
             }
-            (Ask::Renew { replica, .. }, Answer::Renewed(lease_ms)) => {
-                self.renewed(context, replica, lease_ms)
-            }
+            (Ask::Renew { first, .. }, Answer::Renewed(lease_ms)) => self.renewed(context, first, lease_ms),
             // It goes on with the time it has.
             (Ask::Renew { .. }, _) => {}
             (Ask::PutExtend { .. }, answer) => {
