@@ -64,6 +64,8 @@ pub struct BatchOptions {
     pub cq: u64,
     pub user_data: u64,
     pub notify: Option<Notification>,
+    /// The caller checks what is read by itself: no path spends time on that.
+    pub verifies_reads: bool,
     /// Batches that share one notification: it is sent after the last of them, not after this one.
     pub group: Option<Arc<Group>>,
 }
@@ -77,6 +79,7 @@ impl Default for BatchOptions {
             cq: 0,
             user_data: 0,
             notify: None,
+            verifies_reads: false,
             group: None,
         }
     }

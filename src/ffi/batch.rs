@@ -200,6 +200,7 @@ unsafe fn read_options(pointer: *const mc_batch_options_t) -> Result<BatchOption
         Some(tag) => Some(Notification::new(tag, data, options.notify_segment)?),
     };
     Ok(BatchOptions {
+        verifies_reads: false,
         priority: match options.priority {
             MC_PRIORITY_HIGH => crate::transport::Priority::High,
             MC_PRIORITY_LOW => crate::transport::Priority::Low,

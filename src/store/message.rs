@@ -125,6 +125,13 @@ pub enum Report {
         spot: Spot,
         done: bool,
     },
+    /// What is committed there does not match its checksums any more.
+    Worn {
+        node: NodeId,
+        spot: Spot,
+        tenant: Arc<str>,
+        key: Box<[u8]>,
+    },
 }
 
 /// What shows that a writer cannot touch memory any more. Time shows nothing: a process may have been stopped.

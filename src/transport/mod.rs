@@ -111,6 +111,11 @@ pub trait Owner: Send + Sync {
 
     fn priority(&self) -> Priority;
 
+    /// Whoever asked checks what it reads by itself: paths need not.
+    fn verifies_reads(&self) -> bool {
+        false
+    }
+
     /// CLOCK_MONOTONIC nanoseconds.
     fn deadline_ns(&self) -> u64;
 }

@@ -100,6 +100,10 @@ impl Owner for Batch {
         self.priority
     }
 
+    fn verifies_reads(&self) -> bool {
+        self.verifies_reads
+    }
+
     fn deadline_ns(&self) -> u64 {
         match self.deadline_ns.load(Ordering::Acquire) {
             0 => self.look_at_the_clock(),

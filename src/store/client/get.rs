@@ -13,9 +13,11 @@ use crate::engine::batch::{BatchOptions, Request};
 use crate::error::{Code, Error};
 use crate::fail;
 use crate::store::master::Located;
+use crate::store::message::Spot;
 use crate::store::object::{Extent, NodeId, Replica, Version};
-use crate::store::wire::MAX_ITEMS;
 use crate::store::wire::master::{Get, GetReply, GetResult};
+use crate::store::wire::node::Verify;
+use crate::store::wire::{Call, MAX_ITEMS};
 use crate::sys::clock;
 use crate::sys::memory::Mem;
 use crate::transport::Opcode;
@@ -330,7 +332,8 @@ impl Store {
         }
         // Nobody may go on reading when the first of the leases is over.
         let ends = pending.iter().map(|one| one.lease.until_ns).min().unwrap_or(until).min(until);
-        let options = BatchOptions { deadline: Some(clock::until(ends)), ..Default::default() };
+        let deadline = Some(clock::until(ends));
+        let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
         match self.run(requests, options) {
             Ok(failed) => {
                 for (request, error) in failed {
@@ -384,11 +387,19 @@ impl Store {
                 extent.segment.0,
                 extent.offset
             );
+            // The node looks for itself: it may have been wrong on the way.
+            if let Some(link) = self.nodes.known(extent.node) {
+                let verify = Verify { node: extent.node.0, spots: vec![Spot::of(extent).into()] };
+                let body = prost::Message::encode_to_vec(&verify);
+                link.client.call(Verify::METHOD, &body, clock::after(TOLD), Box::new(drop));
+            }
         }
         refusal.into()
     }
 }
 
+/// How long a node may take to hear that it holds something wrong.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often objects are read before a failure is the answer: once from each replica there may be, and some more
 /// because leases end meanwhile.
 const ROUNDS: usize = crate::store::object::MAX_REPLICAS + 8;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Code;
 use crate::store::message::{Command, Offers, Report};
-use crate::store::object::{Epoch, NodeId};
+use crate::store::object::{Epoch, Name, NodeId};
 use crate::store::refusal::{Refusal, Result};
 use crate::store::view::{View, ViewId};
 
@@ -119,6 +119,9 @@ impl State {
             Report::Refused { node, promised } => self.outvoted(node, promised),
             Report::Dropped { node, spot, released } => self.dropped(now, node, spot, released),
             Report::Fetched { node, spot, done } => self.fetched(now, node, spot, done),
+            Report::Worn { node, spot, tenant, key } => {
+                self.worn(now, node, spot, Name { tenant: &tenant, key: &key });
+            }
         }
     }
 

@@ -26,6 +26,7 @@ mod shard;
 mod state;
 mod task;
 mod tick;
+mod worn;
 
 #[cfg(test)]
 mod tests;

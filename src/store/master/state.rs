@@ -47,6 +47,8 @@ pub struct Stats {
     pub evicted_bytes: u64,
     pub puts_missed: u64,
     pub lost: u64,
+    /// Replicas that were given up because their bytes had changed.
+    pub worn: u64,
 }
 
 /// A master. Not for several threads at once; cheap enough that one is plenty.

@@ -362,6 +362,11 @@ impl Inventory {
         (held.entry.generation == spot.generation).then_some(held)
     }
 
+    /// What is written down about a range.
+    pub fn entry(&self, spot: Spot) -> Option<&Entry> {
+        self.find(spot).map(|held| &held.entry)
+    }
+
     /// Everything that is held, for those who look on.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.segments.values().flat_map(|segment| segment.entries.values().map(|held| &held.entry))

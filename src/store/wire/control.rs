@@ -409,6 +409,16 @@ pub struct Fetched {
     pub done: bool,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct Worn {
+    #[prost(message, optional, tag = "1")]
+    pub spot: Option<WireSpot>,
+    #[prost(string, tag = "2")]
+    pub tenant: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub key: Vec<u8>,
+}
+
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Said {
     #[prost(message, tag = "10")]
@@ -423,13 +433,15 @@ pub enum Said {
     Dropped(Dropped),
     #[prost(message, tag = "15")]
     Fetched(Fetched),
+    #[prost(message, tag = "16")]
+    Worn(Worn),
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Report {
     #[prost(fixed64, tag = "1")]
     pub node: u64,
-    #[prost(oneof = "Said", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "Said", tags = "10, 11, 12, 13, 14, 15, 16")]
     pub said: Option<Said>,
 }
 
@@ -480,6 +492,10 @@ impl From<&message::Report> for Report {
             message::Report::Fetched { node, spot, done } => {
                 (node, Said::Fetched(Fetched { spot: Some((*spot).into()), done: *done }))
             }
+            message::Report::Worn { node, spot, tenant, key } => {
+                let (tenant, key) = (tenant.as_ref().to_owned(), key.to_vec());
+                (node, Said::Worn(Worn { spot: Some((*spot).into()), tenant, key }))
+            }
         };
         Report { node: node.0, said: Some(said) }
     }
@@ -522,6 +538,12 @@ impl TryFrom<Report> for message::Report {
             Said::Dropped(dropped) => {
                 message::Report::Dropped { node, spot: spot(dropped.spot)?, released: dropped.released }
             }
+            Said::Worn(worn) => message::Report::Worn {
+                node,
+                spot: spot(worn.spot)?,
+                tenant: worn.tenant.into(),
+                key: worn.key.into(),
+            },
             Said::Fetched(fetched) => {
                 message::Report::Fetched { node, spot: spot(fetched.spot)?, done: fetched.done }
             }

@@ -24,6 +24,7 @@ calls! {
     5 Put -> Results;
     6 Done -> DoneReply;
     7 MayRead -> Results;
+    8 Verify -> DoneReply;
 }
 
 /// From a master.
@@ -121,6 +122,15 @@ pub struct Done {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct DoneReply {}
+
+/// Somebody read these ranges and found them wrong: the node looks whether they are.
+#[derive(Clone, PartialEq, Message)]
+pub struct Verify {
+    #[prost(fixed64, tag = "1")]
+    pub node: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub spots: Vec<WireSpot>,
+}
 
 /// Whether these ranges still hold what was granted, for those who have just read them.
 #[derive(Clone, PartialEq, Message)]

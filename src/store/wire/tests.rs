@@ -114,6 +114,7 @@ fn reports_arrive_as_they_were_made() {
         Refused { node, promised: epoch },
         Dropped { node, spot: spot(), released: true },
         Fetched { node, spot: spot(), done: false },
+        Worn { node, spot: spot(), tenant: "t".into(), key: [1, 2].into() },
     ];
     for report in reports {
         same::<_, MasterReport>(&report);

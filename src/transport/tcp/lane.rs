@@ -236,7 +236,9 @@ impl Lane {
         sender.next_id += 1;
         let has_more = opcode == Opcode::Write && !link.queue.is_empty();
         self.has_promised.store(has_more, Ordering::Release);
-        let mut flags = if has_checksum { FLAG_CHECKSUM } else { 0 };
+        // The peer answers a read as it was asked.
+        let is_in_good_hands = opcode == Opcode::Read && runs.iter().all(|run| run.owner.verifies_reads());
+        let mut flags = if has_checksum && !is_in_good_hands { FLAG_CHECKSUM } else { 0 };
         if has_more {
             flags |= FLAG_MORE;
         }

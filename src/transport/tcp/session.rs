@@ -17,6 +17,7 @@ use super::wire::{
     AckEntry, DataEntry, Entry, FLAG_CHECKSUM, FLAG_MORE, HEADER_LENGTH, Header, Method, entries,
 };
 use super::{Greeting, Node};
+use crate::config::Checksum;
 use crate::error::{Code, Error, Result};
 use crate::rpc::auth::Seal;
 use crate::segment::descriptor::SegmentRecord;
@@ -465,6 +466,8 @@ impl Requests<'_> {
     fn read(&mut self, header: &Header, meta: &[u8]) -> Result<()> {
         // Answers go out in the order of the questions.
         self.session.queue_acks(self.work);
+        let is_required = self.session.node.checksum == Checksum::Required;
+        let has_checksum = self.work.has_checksum && (is_required || header.flags & FLAG_CHECKSUM != 0);
         let mut found = None;
         let mut asked = entries(header, meta)?.peekable();
         while asked.peek().is_some() {
@@ -475,7 +478,10 @@ impl Requests<'_> {
                 && let Some(entry) = asked.next()
             {
                 let answer = match self.reach(&entry, REMOTE_READ, &mut found) {
-                    Ok(()) => self.read_one(&entry, found.as_ref().expect("reached"), &mut frame.payload),
+                    Ok(()) => {
+                        let region = found.as_ref().expect("reached");
+                        self.read_one(&entry, region, has_checksum, &mut frame.payload)
+                    }
                     Err(error) => Err(error),
                 };
                 let answer = answer.unwrap_or_else(|error| {
@@ -485,7 +491,7 @@ impl Requests<'_> {
                 answer.encode(&mut frame.head);
                 reply.count += 1;
             }
-            if self.work.has_checksum {
+            if has_checksum {
                 reply.flags |= FLAG_CHECKSUM;
             }
             if asked.peek().is_some() {
@@ -504,11 +510,12 @@ impl Requests<'_> {
         &self,
         entry: &Entry,
         region: &Arc<crate::segment::memory::Region>,
+        has_checksum: bool,
         payload: &mut Payload,
     ) -> Result<DataEntry> {
         let mem = region.mem.part(entry.address as usize - region.mem.address(), entry.length as usize);
         let mut crc = 0;
-        if self.work.has_checksum {
+        if has_checksum {
             let Some(_open) = region.enter() else {
                 bail!(AddressNotRegistered, "the region was unregistered")
             };

@@ -63,3 +63,29 @@ fn with_the_only_replica_gone_the_reader_is_told_so() {
         result.is_err_and(|failure| failure.code() == Code::NotFound)
     });
 }
+
+#[test]
+fn a_worn_replica_is_noticed_by_its_reader_and_never_read_again() {
+    let cluster = Cluster::new(3, 32 << 20);
+    let store = cluster.client();
+    let config = ReplicateConfig { count: 2, strict_domains: true, ..Default::default() };
+    let options = PutOptions { config, ..Default::default() };
+    let data = bytes(5, 700_000);
+    put(&store, b"two", &data, &options).expect("room");
+    put(&store, b"one", &data, &PutOptions::default()).expect("room");
+    for key in [&b"two"[..], b"one"] {
+        let located = store.look_up(&[key], true, store.until(None)).remove(0).expect("there");
+        let first = &located.replicas[0].stripes[0];
+        let node = cluster.nodes.iter().find(|node| node.id() == first.node).expect("one of ours");
+        node.damage(first);
+    }
+    assert!(get(&store, b"two", data.len()).expect("the other replica") == data);
+    let lost = get(&store, b"one", data.len()).expect_err("the only one is worn");
+    assert_eq!(lost.code(), Code::Corrupted);
+    wait_until("the master to know", || {
+        let known = store.exists(&[b"two", b"one"], false, None);
+        known[0].as_ref().is_ok_and(|one| one.replicas == 1)
+            && known[1].as_ref().is_err_and(|failure| failure.code() == Code::NotFound)
+    });
+    assert!(get(&store, b"two", data.len()).expect("as before") == data);
+}

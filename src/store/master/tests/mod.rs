@@ -85,7 +85,8 @@ impl Cluster {
         | Report::Following { node, .. }
         | Report::Refused { node, .. }
         | Report::Dropped { node, .. }
-        | Report::Fetched { node, .. }) = &report;
+        | Report::Fetched { node, .. }
+        | Report::Worn { node, .. }) = &report;
         if !self.deaf.contains(node) {
             self.master.handle(self.now, report);
         }

@@ -16,6 +16,7 @@ mod crew;
 mod fetch;
 mod masters;
 mod service;
+mod verify;
 
 #[cfg(test)]
 mod tests;

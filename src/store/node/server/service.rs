@@ -14,7 +14,8 @@ use crate::store::node::obey::ITSELF;
 use crate::store::object::{self, ClientId, Entry, Generation, NodeId};
 use crate::store::refusal::{self, Refusal};
 use crate::store::wire::node::{
-    Attach, Commit, Done, DoneReply, MayRead, Orders, OrdersReply, Outcome, Prepare, Put, Results, WireSpot,
+    Attach, Commit, Done, DoneReply, MayRead, Orders, OrdersReply, Outcome, Prepare, Put, Results, Verify,
+    WireSpot,
 };
 use crate::store::wire::{Call, Failed, decode};
 use crate::{bail, fail};
@@ -44,6 +45,9 @@ impl Service for Door {
         }
     }
 }
+
+/// Most ranges that one call has looked at.
+const MAX_VERIFIED: usize = 64;
 
 fn one(result: refusal::Result<()>) -> Outcome {
     Outcome { failed: result.err().map(Failed::from), value: 0 }
@@ -78,7 +82,7 @@ pub fn stripe_of(entry: &Entry) -> refusal::Result<u64> {
 }
 
 impl Core {
-    fn serve(&self, caller: &Caller, method: u16, body: &[u8]) -> Result<Vec<u8>> {
+    fn serve(self: &Arc<Self>, caller: &Caller, method: u16, body: &[u8]) -> Result<Vec<u8>> {
         let reply = match method {
             Orders::METHOD => self.orders(caller, decode(body)?)?.encode_to_vec(),
             Attach::METHOD => {
@@ -91,6 +95,12 @@ impl Core {
             Put::METHOD => self.put(body)?.encode_to_vec(),
             Done::METHOD => self.done(&decode(body)?)?.encode_to_vec(),
             MayRead::METHOD => self.may_read(&decode(body)?).encode_to_vec(),
+            Verify::METHOD => {
+                let asked: Verify = decode(body)?;
+                let spots = asked.spots.into_iter().take(MAX_VERIFIED).map(Into::into);
+                spots.for_each(|spot| self.verify(NodeId(asked.node), spot));
+                DoneReply {}.encode_to_vec()
+            }
             _ => bail!(Unsupported, "a node knows no method {method}"),
         };
         Ok(reply)
