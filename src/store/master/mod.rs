@@ -34,6 +34,7 @@ mod tests;
 pub use config::Config;
 pub use get::Located;
 pub use list::{ListCursor, Listed, Page, Swept, Walk};
+pub use look::TenantInfo;
 pub use put::{Grant, PutStart};
 pub use segment::SegmentInfo;
 pub use state::{Answer, Effect, State, Stats};

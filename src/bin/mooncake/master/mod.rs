@@ -1,16 +1,28 @@
 //! `mooncake master`: the index of a store, in a process of its own.
 
+mod api;
+mod change;
+mod metrics;
+mod page;
+mod query;
+mod rates;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
 use mooncake::config;
 use mooncake::store::eviction::Policy;
 use mooncake::store::master::Config;
 use mooncake::store::master::server::{Master, Options};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::{serve, size};
+
+/// HTTP connections at once; further ones wait.
+const HTTP_CONNECTIONS: usize = 64;
 
 /// Serves the index of a store: which object lies where. What it knows is lost with it, and the nodes tell the next one.
 #[derive(Args)]
@@ -33,6 +45,9 @@ pub struct MasterArgs {
     /// How long nodes of an earlier cluster are waited for, where those that answer know of none; or "never".
     #[arg(long, value_name = "MILLISECONDS", default_value = "10000", value_parser = patience)]
     found_after_ms: Patience,
+    /// Address for HTTP: metrics, a page for people, and Mooncake's admin interface. Whoever reaches it sees all keys.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<String>,
     /// Threads that serve calls.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     threads: u8,
@@ -63,20 +78,50 @@ pub fn run(args: &MasterArgs) -> Result<(), String> {
 
 async fn serve(args: &MasterArgs) -> Result<(), String> {
     let options = options(args)?;
-    let has_key = options.psk.is_some();
+    let psk = options.psk.clone();
     let told = serve::told_to_end().map_err(|error| format!("waiting for signals: {error}"))?;
+    let http = match &args.http {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let master = Master::start(options).map_err(|error| error.to_string())?;
     let address = master.address();
     say!("master listening on {address}");
-    if !has_key && !address.ip().is_loopback() {
+    if psk.is_none() && !address.ip().is_loopback() {
         eprintln!(
             "mooncake master: there is no key: whoever reaches {address} can read and remove all objects"
         );
     }
-    let why = told.await;
+    let why = match http {
+        Some((listener, shown)) => {
+            say!("http on http://{shown}/");
+            if !shown.ip().is_loopback() {
+                eprintln!("mooncake master: whoever reaches {shown} sees the names of all objects");
+            }
+            let api = Arc::new(api::Api { master: master.clone(), address, psk, rates: Default::default() });
+            tokio::spawn(look_after(api.clone()));
+            serve::serve(listener, api::router(api), HTTP_CONNECTIONS, told).await
+        }
+        None => told.await,
+    };
     master.stop();
     say!("ended by {why}");
     Ok(())
+}
+
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), String> {
+    let told = |error: std::io::Error| format!("--http {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(told)?;
+    let shown = listener.local_addr().map_err(told)?;
+    Ok((listener, shown))
+}
+
+/// Notes now and then what was counted, for the rates.
+async fn look_after(api: Arc<api::Api>) {
+    loop {
+        api.rates.note(Instant::now(), api.master.look().counted);
+        tokio::time::sleep(rates::EVERY).await;
+    }
 }
 
 fn options(args: &MasterArgs) -> Result<Options, String> {

@@ -1,7 +1,7 @@
 //! The state behind its lock, and what leaves it once the lock is given back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use crate::sys::clock;
 use crate::sys::reactor::Reactor;
 
 use super::counters::Counters;
+use super::hot::Hot;
 use super::links::Links;
 use super::pending::{Ended, Pending, Who};
 
@@ -31,11 +32,13 @@ pub struct Core {
     inner: Mutex<Inner>,
     pub links: Links,
     pub counters: Counters,
+    pub hot: Hot,
     pub config: Config,
     pub master: MasterId,
     local: String,
     tick_every_ns: u64,
     next_tick_ns: AtomicU64,
+    is_deposed: AtomicBool,
 }
 
 fn to_ms(now_ns: u64) -> u64 {
@@ -56,8 +59,10 @@ impl Core {
             inner: Mutex::new(Inner { state, pending: Pending::default() }),
             links: Links::new(reactor, psk, me.clone()),
             counters: Counters::default(),
+            hot: Hot::new(config.hash_seed),
             tick_every_ns: (shortest_ms / 10).clamp(1, 50) * MS,
             next_tick_ns: AtomicU64::new(0),
+            is_deposed: AtomicBool::new(false),
             config,
             master,
             local,
@@ -152,6 +157,12 @@ impl Core {
             one.answer.send(Err(Error::new(Code::Timeout, text)));
         }
         if is_deposed {
+            if !self.is_deposed.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    master = self.master.0,
+                    "another master has taken over: this one serves nobody"
+                );
+            }
             self.give_up("another master has taken over");
         }
         self.links.tick(now_ns);

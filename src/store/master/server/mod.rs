@@ -12,7 +12,9 @@
 mod core;
 mod counters;
 mod front;
+mod hot;
 mod links;
+mod look;
 mod nodes;
 mod objects;
 mod pattern;
@@ -39,6 +41,8 @@ use self::front::Front;
 use super::{Config, State};
 
 pub use counters::Counted;
+pub use hot::HotKey;
+pub use look::{Filter, Seen};
 
 /// Most threads that serve calls: they take turns at the state.
 const MAX_WORKERS: usize = 16;
@@ -120,11 +124,6 @@ impl Master {
     /// Looks at the state, or changes it as an operator.
     pub fn with<R>(&self, look: impl FnOnce(&mut State, u64) -> R) -> R {
         self.core.work(|inner, now| look(&mut inner.state, now))
-    }
-
-    /// What was asked so far, by method.
-    pub fn counted(&self) -> Vec<Counted> {
-        self.core.counters.all()
     }
 
     /// Answers what waits, and serves nobody any more. Not to be called from what it calls.

@@ -1,5 +1,7 @@
 //! What clients ask about objects. A call is done as a whole before others get their turn, with one status for each part.
 
+use std::sync::atomic::Ordering;
+
 use prost::Message;
 
 use crate::error::{Code, Result};
@@ -40,16 +42,21 @@ pub fn results(core: &Core, method: u16, results: Vec<Outcome>) -> Vec<u8> {
 
 pub fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let keys = Keys::read(body)?;
-    let (mut out, mut failed) = (Vec::with_capacity(keys.len() * FOUND_BYTES), 0);
+    let (mut out, mut failed, mut bytes) = (Vec::with_capacity(keys.len() * FOUND_BYTES), 0, 0);
     core.work(|inner, now| {
         for key in keys.iter() {
             let has_room = out.len() < MAX_ANSWER;
             let name = Name { tenant: keys.tenant, key };
             let found = if has_room { inner.state.get(now, name) } else { Err(TOO_LONG) };
-            failed += usize::from(found.is_err());
+            match &found {
+                Ok(found) => bytes += found.size,
+                Err(_) => failed += 1,
+            }
             put_found(&mut out, &found);
         }
     });
+    core.counters.found_bytes.fetch_add(bytes, Ordering::Relaxed);
+    core.hot.note(keys.tenant, keys.len(), |index| keys.iter().nth(index));
     core.counters.note(Get::METHOD, keys.len(), failed);
     Ok(out)
 }
@@ -99,6 +106,8 @@ pub fn put_start(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     });
     let failed = granted.iter().filter(|granted| granted.is_err()).count();
     core.counters.note(PutStart::METHOD, granted.len(), failed);
+    let is_full = |granted: &&refusal::Result<_>| matches!(granted, Err(Refusal { code: Code::NoSpace, .. }));
+    core.counters.no_space.fetch_add(granted.iter().filter(is_full).count() as u64, Ordering::Relaxed);
     let result = |granted: refusal::Result<_>| match granted {
         Ok(grant) => PutStartResult { failed: None, grant: Some(Grant::from(&grant)) },
         Err(refusal) => PutStartResult { failed: Some(Failed::from(refusal)), grant: None },

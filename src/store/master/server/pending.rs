@@ -72,7 +72,6 @@ impl Pending {
         self.take(|_| true)
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.calls.len()
     }

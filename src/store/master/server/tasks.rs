@@ -24,7 +24,7 @@ pub fn move_replica(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let name = Name { tenant: &tenant, key: &key };
     start(core, Move::METHOD, |state, now| {
         let mut result = Err(Refusal::new(crate::error::Code::NotFound, "no segment has this name"));
-        for segment in named(state, &from) {
+        for segment in all_named(state, &from) {
             result = state.move_replica(now, name, (segment.node, segment.segment), &preferred);
             if result.is_ok() {
                 break;
@@ -37,16 +37,8 @@ pub fn move_replica(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
 pub fn drain(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let Drain { segment } = decode(body)?;
     start(core, Drain::METHOD, |state, _| {
-        let found = named(state, &segment);
-        match &found[..] {
-            [one] => Ok(state.drain(one.node, one.segment)),
-            [] => Err(fail!(NotFound, "no segment has the name {segment:.300}")),
-            several => Err(fail!(
-                InvalidArgument,
-                "{} segments have the name {segment:.300}: give each its own",
-                several.len()
-            )),
-        }
+        let one = named(state, &segment)?;
+        Ok(state.drain(one.node, one.segment))
     })
 }
 
@@ -61,10 +53,22 @@ fn start(
     Ok(TaskStarted { task: started?.0 }.encode_to_vec())
 }
 
-fn named(state: &State, name: &str) -> Vec<SegmentInfo> {
+fn all_named(state: &State, name: &str) -> Vec<SegmentInfo> {
     let mut segments = state.segments();
     segments.retain(|segment| *segment.name == *name);
     segments
+}
+
+/// The segment of this name.
+pub fn named(state: &State, name: &str) -> Result<SegmentInfo> {
+    let mut found = all_named(state, name);
+    match found.len() {
+        0 => Err(fail!(NotFound, "no segment has the name {name:.300}")),
+        1 => Ok(found.remove(0)),
+        several => {
+            Err(fail!(InvalidArgument, "{several} segments have the name {name:.300}: give each its own"))
+        }
+    }
 }
 
 pub fn trim(core: &Core, body: &[u8]) -> Result<Vec<u8>> {

@@ -20,9 +20,14 @@ fn what_was_put_is_found_and_what_was_removed_is_not() {
     assert_eq!((exists.sizes, exists.replicas), (vec![100, 100, 0], vec![2, 2, 0]));
     assert_eq!(line.remove(&[b"a", b"x"]), [None, Some(Code::NotFound)]);
     assert_eq!(line.exists(&keys).statuses, [Code::NotFound as i32, 0, Code::NotFound as i32]);
-    let counted = master.counted();
-    let removed = counted.iter().find(|one| one.method == "Remove").expect("a method");
-    assert_eq!((removed.calls, removed.items, removed.failed), (1, 2, 1));
+    let seen = master.look();
+    let of = |method: &str| *seen.counted.iter().find(|one| one.method == method).expect("a method");
+    let (removed, got, started) = (of("Remove"), of("Get"), of("PutStart"));
+    assert_eq!((removed.calls(), removed.items(), removed.failed()), (1, 2, 1));
+    assert_eq!((got.batches, got.batches_partial, got.batch_items_failed), (1, 1, 1));
+    assert_eq!((started.batches_failed, seen.found_bytes, seen.stats.objects), (0, 200, 1));
+    assert!(seen.tenants.iter().any(|tenant| tenant.name == "t" && tenant.objects == 1));
+    assert!(seen.hot.iter().any(|hot| hot.tenant == "t"));
 }
 
 #[test]
