@@ -63,6 +63,8 @@ struct Pending {
     replica: usize,
     /// The lease was held, not just granted.
     is_old: bool,
+    /// The way to its node was opened anew for it.
+    is_second_try: bool,
     failure: Option<Failure>,
 }
 
@@ -72,6 +74,11 @@ impl Store {
     /// UNREACHABLE, CORRUPTED (every replica is), LEASE_EXPIRED (reading took longer than a lease, again and again).
     pub fn get(&self, wanted: &[(&[u8], Wanted<'_>)], options: &GetOptions) -> Vec<Result<Got>> {
         let until = self.until(options.deadline);
+        if let ([(key, wanted)], false) = (wanted, options.fresh)
+            && let Some(got) = self.get_quickly(key, wanted, until)
+        {
+            return vec![Ok(got)];
+        }
         let mut results = Vec::with_capacity(wanted.len());
         for chunk in wanted.chunks(MAX_ITEMS) {
             results.extend(self.get_chunk(chunk, options.fresh, until));
@@ -138,7 +145,8 @@ impl Store {
         let borrowed = Borrowed::new(&self.engine, wanted.pieces())?;
         let wanted = [(key, wanted)];
         let lease = lease.clone();
-        let mut pending = vec![Pending { index: 0, lease, replica: 0, is_old: false, failure: None }];
+        let mut pending =
+            vec![Pending { index: 0, lease, replica: 0, is_old: false, is_second_try: false, failure: None }];
         let mut results = vec![None];
         while !pending.is_empty() {
             if !self.read_all(&wanted, &mut pending, until, &mut results).is_empty() {
@@ -162,9 +170,14 @@ impl Store {
         let now = clock::now_ns();
         for index in which.iter().copied() {
             match self.leases.get(wanted[index].0, now).filter(|_| !fresh) {
-                Some(lease) => {
-                    pending.push(Pending { index, lease, replica: 0, is_old: true, failure: None })
-                }
+                Some(lease) => pending.push(Pending {
+                    index,
+                    lease,
+                    replica: 0,
+                    is_old: true,
+                    is_second_try: false,
+                    failure: None,
+                }),
                 None => asked.push(index),
             }
         }
@@ -173,7 +186,14 @@ impl Store {
                 match located {
                     Ok(lease) => {
                         self.leases.put(wanted[index].0, &lease);
-                        pending.push(Pending { index, lease, replica: 0, is_old: false, failure: None });
+                        pending.push(Pending {
+                            index,
+                            lease,
+                            replica: 0,
+                            is_old: false,
+                            is_second_try: false,
+                            failure: None,
+                        });
                     }
                     Err(failure) => results[index] = Some(Err(failure)),
                 }
@@ -260,21 +280,18 @@ impl Store {
             let mut reading = Reading::default();
             if let Some(replica) = one.lease.replicas.get(one.replica) {
                 let size = one.lease.size;
+                let is_near = self.is_near(replica);
                 wanted[one.index].1.each(size, |offset, length, into| {
-                    reading.add(replica, (size, offset, length), into, &mut room);
+                    reading.add(replica, (size, offset, length), is_near, into, &mut room);
                 });
             }
             readings.push(reading);
         }
-        let mut outcomes = self.fetch(pending, &readings, until);
+        let outcomes = self.fetch(pending, &readings, until);
         let now = clock::now_ns();
-        for ((one, reading), outcome) in pending.iter().zip(&readings).zip(&mut outcomes) {
+        for ((one, reading), outcome) in pending.iter().zip(&readings).zip(&outcomes) {
             if outcome.is_ok() {
-                *outcome = if now >= one.lease.until_ns {
-                    Err(expired())
-                } else {
-                    reading.verify().map_err(|(extent, refusal)| self.distrust(&extent, refusal))
-                };
+                one.lease.sums.keep(&one.lease, one.replica, || reading.checksums());
             }
         }
         let (mut stale, mut rest) = (Vec::new(), Vec::new());
@@ -284,7 +301,17 @@ impl Store {
                 results[one.index] = Some(Ok(Got { version, size }));
                 continue;
             };
-            one.replica += 1;
+            // A node closes the way of a client that it cannot trust to have stopped writing: then it takes another one.
+            let is_closed = matches!(
+                failure.code(),
+                Code::AddressNotRegistered | Code::PeerRestarted | Code::ConnectionLost
+            );
+            if is_closed && !one.is_second_try && now < until {
+                (one.is_second_try, one.failure) = (true, Some(failure));
+                rest.push(one);
+                continue;
+            }
+            (one.replica, one.is_second_try) = (one.replica + 1, false);
             let is_out = now >= one.lease.until_ns || failure.code() == Code::LeaseExpired;
             if is_out || one.is_old && one.replica >= one.lease.replicas.len() {
                 stale.push(one.index);
@@ -308,49 +335,103 @@ impl Store {
         }
     }
 
-    /// Fetches all bytes of all readings with one batch.
+    fn is_near(&self, replica: &Replica) -> bool {
+        let is_near = |node: NodeId| self.nodes.known(node).is_some_and(|link| link.is_local);
+        replica.stripes.iter().all(|extent| is_near(extent.node))
+    }
+
+    /// Fetches all bytes of all readings, and looks whether they are right and came in time.
     fn fetch(&self, pending: &[Pending], readings: &[Reading], until: u64) -> Vec<Result<()>> {
         let mut outcomes: Vec<Result<()>> = readings.iter().map(|_| Ok(())).collect();
-        let (mut requests, mut owners) = (Vec::new(), Vec::new());
+        let mut together: Vec<(usize, &Fetch)> = Vec::new();
         for (index, reading) in readings.iter().enumerate() {
             if reading.fetches.is_empty() {
                 outcomes[index] = Err(fail!(Unreachable, "no replica of the object is there").into());
+            } else if reading.is_stepwise() {
+                outcomes[index] = self.fetch_stepwise(&pending[index], reading, until);
+            } else {
+                together.extend(reading.fetches.iter().map(|fetch| (index, fetch)));
+            }
+        }
+        self.fetch_together(pending, &together, &mut outcomes, until);
+        let now = clock::now_ns();
+        for ((one, reading), outcome) in pending.iter().zip(readings).zip(&mut outcomes) {
+            if outcome.is_ok() {
+                *outcome = if now >= one.lease.until_ns {
+                    Err(expired())
+                } else if reading.is_stepwise() {
+                    Ok(())
+                } else {
+                    reading.verify().map_err(|(extent, refusal)| self.distrust(&extent, refusal))
+                };
+            }
+        }
+        outcomes
+    }
+
+    /// Fetches piece by piece what is copied by this thread anyway, and verifies each while it is in the cache.
+    fn fetch_stepwise(&self, one: &Pending, reading: &Reading, until: u64) -> Result<()> {
+        let ends = one.lease.until_ns.min(until);
+        reading
+            .each_step(|fetches| {
+                let mut requests = Vec::with_capacity(fetches.len());
+                for fetch in fetches {
+                    requests.push(Ok(self.request(fetch, until)?));
+                }
+                let deadline = Some(clock::until(ends));
+                let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
+                match self.run(requests, options)?.into_iter().next() {
+                    None => Ok::<(), Failure>(()),
+                    Some((index, error)) => {
+                        self.doubt(&fetches[index], &error);
+                        Err(error.into())
+                    }
+                }
+            })?
+            .map_err(|(extent, refusal)| self.distrust(&extent, refusal))
+    }
+
+    /// Fetches everything else with one batch.
+    fn fetch_together(
+        &self,
+        pending: &[Pending],
+        fetches: &[(usize, &Fetch)],
+        outcomes: &mut [Result<()>],
+        until: u64,
+    ) {
+        let (mut requests, mut asked) =
+            (Vec::with_capacity(fetches.len()), Vec::with_capacity(fetches.len()));
+        for (index, fetch) in fetches {
+            if outcomes[*index].is_err() {
                 continue;
             }
-            let located: crate::error::Result<Vec<Request>> =
-                reading.fetches.iter().map(|fetch| self.request(fetch, until)).collect();
-            match located {
-                Ok(located) => {
-                    owners.extend(located.iter().map(|_| index));
-                    requests.extend(located.into_iter().map(Ok));
+            match self.request(fetch, until) {
+                Ok(request) => {
+                    requests.push(Ok(request));
+                    asked.push((*index, *fetch));
                 }
-                Err(error) => outcomes[index] = Err(error.into()),
+                Err(error) => outcomes[*index] = Err(error.into()),
             }
         }
         if requests.is_empty() {
-            return outcomes;
+            return;
         }
         // Nobody may go on reading when the first of the leases is over.
-        let ends = pending.iter().map(|one| one.lease.until_ns).min().unwrap_or(until).min(until);
-        let deadline = Some(clock::until(ends));
+        let ends = asked.iter().map(|(index, _)| pending[*index].lease.until_ns).min();
+        let deadline = Some(clock::until(ends.unwrap_or(until).min(until)));
         let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
         match self.run(requests, options) {
             Ok(failed) => {
                 for (request, error) in failed {
-                    let index = owners[request];
-                    self.doubt(&readings[index], &error);
+                    let (index, fetch) = asked[request];
+                    self.doubt(fetch, &error);
                     if outcomes[index].is_ok() {
                         outcomes[index] = Err(error.into());
                     }
                 }
             }
-            Err(error) => {
-                for index in owners {
-                    outcomes[index] = Err(error.clone().into());
-                }
-            }
+            Err(error) => asked.iter().for_each(|(index, _)| outcomes[*index] = Err(error.clone().into())),
         }
-        outcomes
     }
 
     fn request(&self, fetch: &Fetch, until: u64) -> crate::error::Result<Request> {
@@ -364,16 +445,14 @@ impl Store {
         Ok(Request { opcode: Opcode::Read, segment, remote, length: fetch.length, local, user_data: 0 })
     }
 
-    /// Reading failed: the ways that were used are opened anew before the next time.
-    fn doubt(&self, reading: &Reading, error: &Error) {
-        for fetch in &reading.fetches {
-            let Some(link) = self.nodes.known(fetch.extent.node) else { continue };
-            if let Some(attachment) = link.attached() {
-                link.detach(&attachment);
-            }
-            if matches!(error.code, Code::Unreachable | Code::ConnectionLost | Code::PeerRestarted) {
-                link.lose();
-            }
+    /// Reading failed: the way that was used is opened anew before the next time.
+    fn doubt(&self, fetch: &Fetch, error: &Error) {
+        let Some(link) = self.nodes.known(fetch.extent.node) else { return };
+        if let Some(attachment) = link.attached() {
+            link.detach(&attachment);
+        }
+        if matches!(error.code, Code::Unreachable | Code::ConnectionLost | Code::PeerRestarted) {
+            link.lose();
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::quick::Sums;
 use crate::store::master::Located;
 use crate::store::object::{Replica, Version};
 
@@ -16,18 +17,15 @@ pub struct Lease {
     pub replicas: Vec<Replica>,
     /// What is read later does not count.
     pub until_ns: u64,
+    pub sums: Sums,
 }
 
 impl Lease {
     /// `asked_ns`: when the question was sent, or earlier.
     pub fn new(located: Located, asked_ns: u64) -> Lease {
         let Located { version, size, replicas, lease_ms } = located;
-        Lease {
-            version,
-            size,
-            replicas,
-            until_ns: asked_ns.saturating_add(lease_ms.saturating_mul(1_000_000)),
-        }
+        let until_ns = asked_ns.saturating_add(lease_ms.saturating_mul(1_000_000));
+        Lease { version, size, replicas, until_ns, sums: Sums::default() }
     }
 }
 

@@ -18,6 +18,7 @@ mod memory;
 mod nodes;
 mod pieces;
 mod put;
+mod quick;
 mod read;
 mod session;
 mod tasks;

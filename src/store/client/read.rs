@@ -7,7 +7,7 @@ use super::memory::Room;
 use super::pieces::{checksums, window};
 use crate::store::footer::{self, Footer};
 use crate::store::object::{CHECKSUM_BLOCK, Entry, Extent, NodeId, Replica, stripe_length};
-use crate::store::refusal::Result;
+use crate::store::refusal::{Refusal, Result};
 use crate::sys::memory::Mem;
 
 /// Bytes that are fetched with one request.
@@ -26,13 +26,22 @@ struct Check {
     /// Whole blocks, as they lie in memory.
     blocks: Vec<Mem>,
     footer: Mem,
+    /// How many of the fetches it needs.
+    after: usize,
 }
+
+/// Which extent is wrong, and how.
+pub type Wrong = (Extent, Refusal);
 
 #[derive(Default)]
 pub struct Reading {
     pub fetches: Vec<Fetch>,
     checks: Vec<Check>,
+    is_stepwise: bool,
 }
+
+/// What is copied and verified in one step: both fit into a processor's cache.
+const STEP: u64 = 4 * CHECKSUM_BLOCK;
 
 /// So much of a stripe is wanted.
 struct Span {
@@ -97,11 +106,13 @@ pub fn room_for(replica: &Replica, size: u64, offset: u64, length: u64) -> usize
 }
 
 impl Reading {
-    /// Adds the bytes `[offset, offset + length)` of an object, which are to come into `pieces`.
+    /// Adds the bytes `[offset, offset + length)` of an object, which are to come into `pieces`. Memory that is near is
+    /// read in steps.
     pub fn add(
         &mut self,
         replica: &Replica,
         (size, offset, length): (u64, u64, u64),
+        is_near: bool,
         pieces: &[Mem],
         room: &mut Room<'_>,
     ) {
@@ -114,26 +125,83 @@ impl Reading {
             blocks.extend(Some(tail).filter(|tail| !tail.is_empty()));
             let padding = room.next(span.padding());
             let footer = room.next(footer::footer_length(span.stripe));
-            let mut into = blocks.clone();
-            let extent = span.extent;
-            let behind = (footer::offset(span.stripe), footer.len() as u64);
-            if span.end == span.stripe {
-                // The footer follows what is read: one request for both.
-                into.extend(Some(padding).filter(|padding| !padding.is_empty()));
-                into.push(footer);
-                let length = behind.0 + behind.1 - span.start;
-                self.fetches.push(Fetch { extent, from: span.start, length, into });
+            if is_near && span.end - span.start > STEP {
+                self.add_steps(&span, &blocks, footer);
             } else {
-                self.fetches.push(Fetch { extent, from: span.start, length: span.end - span.start, into });
-                self.fetches.push(Fetch { extent, from: behind.0, length: behind.1, into: vec![footer] });
+                self.add_whole(&span, blocks, padding, footer);
             }
-            let first_block = (span.start / CHECKSUM_BLOCK) as usize;
-            self.checks.push(Check { extent, first_block, blocks, footer });
         }
     }
 
+    fn add_whole(&mut self, span: &Span, blocks: Vec<Mem>, padding: Mem, footer: Mem) {
+        let (extent, mut into) = (span.extent, blocks.clone());
+        let behind = footer::offset(span.stripe);
+        if span.end == span.stripe {
+            // The footer follows what is read: one request for both.
+            into.extend(Some(padding).filter(|padding| !padding.is_empty()));
+            into.push(footer);
+            let length = behind + footer.len() as u64 - span.start;
+            self.fetches.push(Fetch { extent, from: span.start, length, into });
+        } else {
+            self.fetches.push(Fetch { extent, from: span.start, length: span.end - span.start, into });
+            self.add_footer(span, footer);
+        }
+        let first_block = (span.start / CHECKSUM_BLOCK) as usize;
+        self.checks.push(Check { extent, first_block, blocks, footer, after: self.fetches.len() });
+    }
+
+    fn add_steps(&mut self, span: &Span, blocks: &[Mem], footer: Mem) {
+        self.is_stepwise = true;
+        self.add_footer(span, footer);
+        let mut from = span.start;
+        while from < span.end {
+            let (extent, length) = (span.extent, STEP.min(span.end - from));
+            let into = window(blocks, from - span.start, length);
+            self.fetches.push(Fetch { extent, from, length, into: into.clone() });
+            let first_block = (from / CHECKSUM_BLOCK) as usize;
+            self.checks.push(Check { extent, first_block, blocks: into, footer, after: self.fetches.len() });
+            from += length;
+        }
+    }
+
+    fn add_footer(&mut self, span: &Span, footer: Mem) {
+        let (from, length) = (footer::offset(span.stripe), footer.len() as u64);
+        self.fetches.push(Fetch { extent: span.extent, from, length, into: vec![footer] });
+    }
+
+    pub fn is_stepwise(&self) -> bool {
+        self.is_stepwise
+    }
+
+    /// Fetches what each check needs, and checks it before the next.
+    pub fn each_step<E>(
+        &self,
+        mut fetch: impl FnMut(&[Fetch]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<std::result::Result<(), Wrong>, E> {
+        let mut done = 0;
+        for check in &self.checks {
+            fetch(&self.fetches[done..check.after])?;
+            done = check.after;
+            if let Err(refusal) = check.verify() {
+                return Ok(Err((check.extent, refusal)));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The checksums of an object that was read whole, and is right.
+    pub fn checksums(&self) -> Option<Box<[u32]>> {
+        let [check] = &self.checks[..] else { return None };
+        let length: usize = check.blocks.iter().map(|piece| piece.len()).sum();
+        check.footer.with_bytes(|bytes| {
+            let footer = Footer::decode(bytes, check.extent.generation).ok()?;
+            let count = length.div_ceil(CHECKSUM_BLOCK as usize);
+            (0..count).map(|block| footer.checksum(check.first_block + block)).collect()
+        })
+    }
+
     /// Whether all that came is what this version's writer wrote. Errors: LEASE_EXPIRED, CORRUPTED; and which extent.
-    pub fn verify(&self) -> std::result::Result<(), (Extent, crate::store::refusal::Refusal)> {
+    pub fn verify(&self) -> std::result::Result<(), Wrong> {
         self.checks.iter().try_for_each(|check| check.verify().map_err(|refusal| (check.extent, refusal)))
     }
 }
@@ -151,10 +219,8 @@ impl Check {
     }
 }
 
-const CORRUPTED: crate::store::refusal::Refusal = crate::store::refusal::Refusal::new(
-    crate::error::Code::Corrupted,
-    "a block of a replica does not match its checksum",
-);
+const CORRUPTED: Refusal =
+    Refusal::new(crate::error::Code::Corrupted, "a block of a replica does not match its checksum");
 
 /// Where an entry of a node lies.
 pub fn extent_of(node: NodeId, entry: &Entry) -> Extent {

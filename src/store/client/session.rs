@@ -269,7 +269,13 @@ impl Store {
         // The word is for the replica that it names, and for no other.
         let replicas = lease.replicas[..1].to_vec();
         let until_ns = asked_ns.saturating_add(lease_ms.saturating_mul(1_000_000));
-        Ok(Some(Arc::new(Lease { version: lease.version, size: lease.size, replicas, until_ns })))
+        Ok(Some(Arc::new(Lease {
+            version: lease.version,
+            size: lease.size,
+            replicas,
+            until_ns,
+            sums: Default::default(),
+        })))
     }
 }
 

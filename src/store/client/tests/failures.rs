@@ -81,7 +81,7 @@ fn a_worn_replica_is_noticed_by_its_reader_and_never_read_again() {
     }
     assert!(get(&store, b"two", data.len()).expect("the other replica") == data);
     let lost = get(&store, b"one", data.len()).expect_err("the only one is worn");
-    assert_eq!(lost.code(), Code::Corrupted);
+    assert!(matches!(lost.code(), Code::Corrupted | Code::NotFound), "{:?}", lost.error);
     wait_until("the master to know", || {
         let known = store.exists(&[b"two", b"one"], false, None);
         known[0].as_ref().is_ok_and(|one| one.replicas == 1)
