@@ -28,8 +28,9 @@ impl State {
     }
 
     /// Where an object lies, without a lease: it may be elsewhere by the time this is read. Errors: NOT_FOUND, NOT_READY.
-    pub fn whereabouts(&self, now: u64, name: Name<'_>) -> Result<Located> {
-        let object = self.object(self.lookup(now, name)?);
+    pub fn whereabouts(&mut self, now: u64, name: Name<'_>) -> Result<Located> {
+        let at = self.lookup(now, name)?;
+        let object = self.object(at);
         let replicas = self.replicas(now, object);
         Ok(Located { version: object.version, size: object.size, replicas, lease_ms: 0 })
     }
