@@ -375,10 +375,12 @@ impl MemoryTable {
         Ok((mem.address(), id))
     }
 
-    /// The region that holds a whole range and grants the permission (0: none needed).
+    /// The region that holds a whole range and grants the permission (0: none needed). Never a share, which is for whoever
+    /// names its key.
     pub fn find(&self, address: usize, length: usize, permission: u32) -> Result<Arc<Region>> {
         let table = self.table.read();
-        match table.search(address, length, |region| region.permissions & permission == permission) {
+        let is_meant = |region: &Region| !region.is_share && region.permissions & permission == permission;
+        match table.search(address, length, is_meant) {
             Some(region) => Ok(region.clone()),
             None if table.search(address, length, |_| true).is_some() => Err(fail!(
                 Permission,
@@ -444,11 +446,15 @@ impl MemoryTable {
         })
     }
 
-    /// Every region that peers may reach, in the order of registration.
+    /// Every region that any peer may reach, in the order of registration; shares are told to those they are for.
     pub fn offered(&self) -> Vec<Arc<Region>> {
         let table = self.table.read();
-        let mut regions: Vec<_> =
-            table.sorted.iter().filter(|region| region.permissions != 0).cloned().collect();
+        let mut regions: Vec<_> = table
+            .sorted
+            .iter()
+            .filter(|region| region.permissions != 0 && !region.is_share)
+            .cloned()
+            .collect();
         regions.sort_by_key(|region| region.key);
         regions
     }
@@ -631,6 +637,10 @@ mod tests {
         let keys = shares.map(|id| table.get(id).expect("live").key);
         let find = |key| table.find_keyed(address, 4096, REMOTE_WRITE, key);
         assert!(find(keys[0]).is_ok_and(|region| region.allocation.is_some()));
+        assert!(
+            table.offered().is_empty() && table.find(address, 4096, REMOTE_READ).is_err(),
+            "told to nobody"
+        );
         table.unregister(shares[0], true).expect("not ours to free");
         assert!(find(keys[0]).is_err() && find(keys[1]).is_ok());
         assert!(table.free(shares[1], true).is_err(), "not the one that was allocated");
