@@ -5,12 +5,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prost::Message;
 
 use super::service::stripe_of;
 use super::{Core, State};
 use crate::engine::Engine;
 use crate::engine::batch::{BatchOptions, Local, Request};
-use crate::error::{Context, Result};
+use crate::error::{Code, Context, Result};
 use crate::rpc::{Address, Client, Terms};
 use crate::segment::memory::MemoryOptions;
 use crate::store::footer::{self, Footer};
@@ -20,7 +21,7 @@ use crate::store::node::obey::ITSELF;
 use crate::store::object::{CHECKSUM_BLOCK, Entry, Extent, NodeId};
 use crate::store::refusal::Refusal;
 use crate::store::wire::master::{Contact, Contacts};
-use crate::store::wire::node::{Attach, Attached, AttachedSegment, MayRead};
+use crate::store::wire::node::{Attach, Attached, AttachedSegment, MayRead, Verify};
 use crate::store::wire::{self, Call, NODE_SERVICE};
 use crate::sys::checksum::crc32c;
 use crate::sys::clock;
@@ -143,18 +144,33 @@ impl Core {
                     Ok(Ok(())) => return ending.has_arrived = true,
                     Ok(Err(TakenBack)) => return,
                     Err(error) => {
-                        let known = self.sources.0.lock().remove(&extent.node);
-                        tracing::warn!(
-                            "fetching {} bytes from node {}: {error}",
-                            extent.length,
-                            extent.node.0
-                        );
+                        let (length, node) = (extent.length, extent.node);
+                        tracing::warn!("fetching {length} bytes from node {}: {error}", node.0);
+                        if error.code == Code::Corrupted {
+                            self.doubt(wanted.node, extent);
+                            break;
+                        }
+                        let known = self.sources.0.lock().remove(&node);
                         if !is_first || known.is_none() {
                             break;
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// Has the node of a replica look at what was found wrong there.
+    fn doubt(&self, own: NodeId, extent: &Extent) {
+        let spot = Spot::of(extent);
+        match self.source(own, extent.node) {
+            Ok(From::Here) => self.me.upgrade().into_iter().for_each(|core| core.verify(own, spot)),
+            Ok(From::There(source)) => {
+                let call = Verify { node: extent.node.0, spots: vec![spot.into()] };
+                let body = call.encode_to_vec();
+                source.client.call(Verify::METHOD, &body, clock::after(PATIENCE), Box::new(|_| {}));
+            }
+            Err(error) => tracing::debug!("node {} is not told: {error}", extent.node.0),
         }
     }
 

@@ -71,6 +71,12 @@ fn a_corrupt_replica_is_not_copied_and_another_one_is_taken() {
     let memory = &world.node(made.node).core.memory[&made.segment];
     let copied = memory.mem.part(made.offset as usize, bytes.len()).with_bytes(<[u8]>::to_vec);
     assert!(copied == bytes);
+    // Its node looked, and the master gave the worn one up.
+    let worn = grant.entries[0].0;
+    wait_until("it is given up", || {
+        let located = world.master.state.lock().get(now(), name("key")).expect("there");
+        located.replicas.len() == 2 && located.replicas.iter().all(|one| one.stripes[0].node != worn)
+    });
 }
 
 #[test]
