@@ -16,15 +16,15 @@ use crate::engine::Engine;
 use crate::engine::batch::Notification;
 use crate::error::Result;
 
+pub use address::ServerName;
 pub use batch::{Progress, Transfer, opcode_of};
 pub use create::Arguments;
-pub use transports::Protocol;
+pub use memory::Registrations;
+pub use transports::{Protocol, Transports};
 
 use batch::Batches;
-use memory::Registrations;
 use segments::Segments;
 use topology::Topology;
-use transports::Transports;
 
 /// One engine with what Mooncake's API remembers of it.
 pub struct Session {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+#[cfg(feature = "compat")]
+use super::compat::store_handle::Handle;
 use super::opened::Opened;
 #[cfg(feature = "compat")]
 use crate::compat::Session;
@@ -33,6 +35,8 @@ pub enum Held {
     Store(Arc<Opened>),
     Master(Arc<Master>),
     Node(Arc<Node>),
+    #[cfg(feature = "compat")]
+    Legacy(Arc<Handle>),
 }
 
 pub struct EngineRoot {
@@ -73,6 +77,8 @@ macro_rules! named {
 named!(Opened, Store, "store");
 named!(Master, Master, "master");
 named!(Node, Node, "node");
+#[cfg(feature = "compat")]
+named!(Handle, Legacy, "mooncake_store_t");
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 static SLOTS: [RwLock<Option<Root>>; ROOT_TAGS] = [const { RwLock::new(None) }; ROOT_TAGS];

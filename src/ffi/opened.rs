@@ -178,7 +178,7 @@ fn end_engine(name: u64, is_own: bool) {
 }
 
 /// Waits until the memory that this process gives can be used.
-fn wait_for(store: &Store, node: Option<&Node>) -> Result<()> {
+pub fn wait_for(store: &Store, node: Option<&Node>) -> Result<()> {
     let Some(node) = node else { return Ok(()) };
     let until = crate::sys::clock::after(READY);
     loop {

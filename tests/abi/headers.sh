@@ -21,9 +21,11 @@ for header in mooncake.h mooncake/*.h; do
   alone c c99 "$header"
   alone c++ c++11 "$header"
 done
-alone c c99 transfer_engine_c.h
-alone c++ c++11 transfer_engine_c.h
-alone c++ c++17 transfer_engine_c.h
+for header in transfer_engine_c.h store_c.h; do
+  alone c c99 "$header"
+  alone c++ c++11 "$header"
+  alone c++ c++17 "$header"
+done
 for header in mooncake/*.hpp; do
   alone c++ c++17 "$header"
 done

@@ -15,6 +15,10 @@ diff -u <(sort "$native" "$compat") <(printf '%s\n' "$exported")
 # What the headers declare is what the library has.
 declared=$(grep -A 1 '^MC_API' "$ROOT/include/mooncake/api.h" | grep -o 'mc_[a-z0-9_]*(' | tr -d '(' | sort)
 diff -u <(printf '%s\n' "$declared") "$native"
-declared=$(grep -oE '[a-zA-Z]+\((const char \*metadata|transfer_engine_t|notify_msg_t)' \
-  "$ROOT/include/compat/transfer_engine_c.h" | cut -d'(' -f1 | sort)
+declared=$(
+  {
+    grep -oE '[a-zA-Z]+\((const char \*metadata|transfer_engine_t|notify_msg_t)' "$ROOT/include/compat/transfer_engine_c.h"
+    grep -oE 'mooncake_store_[a-z_]+\((void|mooncake_store_t)' "$ROOT/include/compat/store_c.h"
+  } | cut -d'(' -f1 | sort
+)
 diff -u <(printf '%s\n' "$declared") "$compat"

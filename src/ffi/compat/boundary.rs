@@ -43,14 +43,19 @@ pub fn or_else<T>(name: &str, failure: T, body: impl FnOnce() -> Result<T>) -> T
 
 fn logged(name: &str, body: impl FnOnce() -> Result<()>) -> Option<Code> {
     let code = Code::from_raw(call(body))?;
+    log_failure(name);
+    Some(code)
+}
+
+/// Tells the log what this thread's last failure was.
+pub fn log_failure(name: &str) {
     if crate::sys::fork::is_child() {
         // A log may take a lock that a thread of the parent held when it forked.
-        return Some(code);
+        return;
     }
     // SAFETY: this thread's message, NUL-terminated, which lives as long as the thread.
     let message = unsafe { std::ffi::CStr::from_ptr(last_message()) };
     tracing::warn!("{name}: {}", message.to_string_lossy());
-    Some(code)
 }
 
 /// A mandatory text.

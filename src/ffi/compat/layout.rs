@@ -1,4 +1,5 @@
-//! The structs and numbers of transfer_engine_c.h. Truth flows from that header to here, and the compiler compares.
+//! The structs and numbers of transfer_engine_c.h and store_c.h. Truth flows from those headers to here, and the compiler
+//! compares.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::offset_of;
@@ -53,6 +54,16 @@ pub struct nic_load_stat {
     pub ewma_bandwidth_bps: f64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct mooncake_replicate_config {
+    pub replica_num: usize,
+    pub with_soft_pin: c_int,
+    pub with_hard_pin: c_int,
+    pub preferred_segments: *const *const c_char,
+    pub preferred_segments_count: usize,
+}
+
 const _: () = assert!(size_of::<transfer_request>() == 40);
 const _: () = assert!(offset_of!(transfer_request, opcode) == 0);
 const _: () = assert!(offset_of!(transfer_request, source) == 8);
@@ -76,3 +87,10 @@ const _: () = assert!(size_of::<nic_load_stat>() == 80);
 const _: () = assert!(offset_of!(nic_load_stat, device_name) == 0);
 const _: () = assert!(offset_of!(nic_load_stat, inflight_bytes) == 64);
 const _: () = assert!(offset_of!(nic_load_stat, ewma_bandwidth_bps) == 72);
+
+const _: () = assert!(size_of::<mooncake_replicate_config>() == 32);
+const _: () = assert!(offset_of!(mooncake_replicate_config, replica_num) == 0);
+const _: () = assert!(offset_of!(mooncake_replicate_config, with_soft_pin) == 8);
+const _: () = assert!(offset_of!(mooncake_replicate_config, with_hard_pin) == 12);
+const _: () = assert!(offset_of!(mooncake_replicate_config, preferred_segments) == 16);
+const _: () = assert!(offset_of!(mooncake_replicate_config, preferred_segments_count) == 24);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Programs written for Mooncake find our library as they find Mooncake's: by find_library and find_path, by meson, by a bare
-# -ltransfer_engine; and one that was linked with a libtransfer_engine.so of its own loads ours by that name.
+# -ltransfer_engine or -lmooncake_store; and one that was linked with a libtransfer_engine.so of its own loads ours by that name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(mktemp -d)
@@ -17,6 +17,10 @@ gcc -std=c99 "$here/transfer.c" -I"$PREFIX/include" -L"$PREFIX/lib" -ltransfer_e
 g++ -std=c++17 -x c++ "$here/transfer.c" -I"$PREFIX/include" -L"$PREFIX/lib" -ltransfer_engine -o "$build/cpp17"
 "$build/c99"
 "$build/cpp17"
+
+echo "-- a bare -lmooncake_store"
+gcc -std=c99 "$here/store.c" -I"$PREFIX/include" -L"$PREFIX/lib" -lmooncake_store -o "$build/store"
+"$build/store"
 
 echo "-- a program that was linked with another libtransfer_engine.so"
 mkdir "$build/other"
