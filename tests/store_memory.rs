@@ -89,7 +89,7 @@ fn cost(policy: Policy) -> f64 {
 
 #[test]
 fn an_object_costs_at_most_200_bytes() {
-    assert!(cost(Policy::Lru) <= 200.0);
-    // What the default policy measures costs more, but not much.
-    assert!(cost(Policy::Default) <= 225.0);
+    assert!(cost(Policy::Lru) <= 175.0);
+    // What the default policy measures with costs most where there are few objects.
+    assert!(cost(Policy::Default) <= 200.0);
 }

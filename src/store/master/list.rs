@@ -56,8 +56,13 @@ impl State {
         let (found, next) = self.walk(walk);
         let listed = |at: &ObjectRef| {
             let object = self.object(*at);
-            let Object { key, version, size, .. } = object;
-            Listed { key: key.clone(), version: *version, size: *size, replicas: self.whole_copies(object) }
+            let Object { version, size, .. } = object;
+            Listed {
+                key: self.key(*at).into(),
+                version: *version,
+                size: *size,
+                replicas: self.whole_copies(object),
+            }
         };
         Ok(Page { objects: found.iter().map(listed).collect(), next })
     }
@@ -111,7 +116,7 @@ impl State {
                 if object.is_visible()
                     && object.tenant == tenant
                     && self.whole_copies(object) > 0
-                    && matches(&object.key)
+                    && matches(here.key(at))
                 {
                     found.push(ObjectRef { shard, slot: at });
                 }

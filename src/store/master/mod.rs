@@ -12,6 +12,7 @@ mod evict;
 mod get;
 mod gone;
 mod grants;
+mod keys;
 mod lead;
 mod list;
 mod look;

@@ -243,7 +243,7 @@ impl State {
             length: 0,
             generation: Generation(version.0),
             tenant: self.tenants.get(object.tenant).name.clone(),
-            key: object.key.clone(),
+            key: self.key(at).into(),
             version,
             size,
             stripe: 0,

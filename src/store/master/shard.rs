@@ -9,6 +9,8 @@ use crate::store::eviction::Evictor;
 use crate::store::object::{Generation, Version};
 use crate::store::slab::Slab;
 
+use super::keys::{KeyAt, Keys};
+
 /// An object of a shard. It is not used for another one while anything refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
@@ -43,7 +45,7 @@ pub enum Places {
     Many(Option<Box<Box<[Place]>>>),
 }
 
-const _: () = assert!(size_of::<Places>() == 16 && size_of::<Object>() <= 72);
+const _: () = assert!(size_of::<Places>() == 16 && size_of::<Object>() <= 64);
 
 impl Default for Places {
     fn default() -> Self {
@@ -82,7 +84,7 @@ pub const PARTIAL: u8 = 8;
 /// What is known of an object. There are very many of them: every byte counts.
 #[derive(Debug, Default)]
 pub struct Object {
-    pub key: Box<[u8]>,
+    pub key: KeyAt,
     pub places: Places,
     pub version: Version,
     pub size: u64,
@@ -139,41 +141,57 @@ pub struct Shard {
     hash: KeyHash,
     index: HashTable<u32>,
     pub objects: Slab<Object>,
+    keys: Keys,
     /// Weights are KiB. Away while it is asked for a victim.
     pub eviction: Option<Evictor>,
 }
 
 impl Shard {
     pub fn new(hash: KeyHash, eviction: Evictor) -> Shard {
-        Shard { hash, index: HashTable::new(), objects: Slab::default(), eviction: Some(eviction) }
+        Shard {
+            hash,
+            index: HashTable::new(),
+            objects: Slab::default(),
+            keys: Keys::default(),
+            eviction: Some(eviction),
+        }
     }
 
     pub fn find(&self, hash: u64, tenant: u16, key: &[u8]) -> Option<u32> {
         let same = |slot: &u32| {
             let object = self.objects.get(*slot);
-            object.tenant == tenant && *object.key == *key
+            object.tenant == tenant && self.keys.get(object.key) == key
         };
         self.index.find(hash, same).copied()
     }
 
     /// Adds an object whose key is not there yet. None when there is no slot left.
-    pub fn insert(&mut self, hash: u64, object: Object) -> Option<u32> {
-        let slot = self.objects.insert(object)?;
-        let (objects, key_hash) = (&self.objects, self.hash);
+    pub fn insert(&mut self, hash: u64, tenant: u16, key: &[u8]) -> Option<u32> {
+        let key = self.keys.insert(key)?;
+        let Some(slot) = self.objects.insert(Object { key, tenant, ..Object::default() }) else {
+            self.keys.remove(key);
+            return None;
+        };
+        let (objects, keys, key_hash) = (&self.objects, &self.keys, self.hash);
         self.index.insert_unique(hash, slot, |slot| {
             let object = objects.get(*slot);
-            key_hash.of(object.tenant, &object.key)
+            key_hash.of(object.tenant, keys.get(object.key))
         });
         Some(slot)
     }
 
     pub fn remove(&mut self, slot: u32) {
         let object = self.objects.get(slot);
-        let hash = self.hash.of(object.tenant, &object.key);
+        let hash = self.hash.of(object.tenant, self.keys.get(object.key));
         if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
             found.remove();
         }
-        self.objects.remove(slot);
+        let object = self.objects.remove(slot);
+        self.keys.remove(object.key);
+    }
+
+    pub fn key(&self, slot: u32) -> &[u8] {
+        self.keys.get(self.objects.get(slot).key)
     }
 
     /// Slots of objects from `from` on. Free ones have no key.
@@ -188,7 +206,7 @@ impl Shard {
     /// An object may be evicted from now on.
     pub fn enroll(&mut self, slot: u32) {
         let object = self.objects.get(slot);
-        let key = (self.hash.of(object.tenant, &object.key) >> 32) as u32;
+        let key = (self.hash.of(object.tenant, self.keys.get(object.key)) >> 32) as u32;
         let weight = kib(object.charge());
         if object.flags & HARD_PIN == 0
             && let Some(eviction) = &mut self.eviction

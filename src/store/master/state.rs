@@ -189,8 +189,7 @@ impl State {
     pub(super) fn add(&mut self, tenant: u16, key: &[u8]) -> Result<ObjectRef> {
         let hash = self.hash.of(tenant, key);
         let shard = self.shard_of(hash);
-        let object = Object { key: key.into(), tenant, ..Object::default() };
-        let slot = self.shards[shard as usize].insert(hash, object);
+        let slot = self.shards[shard as usize].insert(hash, tenant, key);
         let slot = slot.ok_or(Refusal::new(Code::Exhausted, "the index is full"))?;
         self.tenants.get_mut(tenant).keys += 1;
         Ok(ObjectRef { shard, slot })
@@ -211,6 +210,10 @@ impl State {
 
     pub(super) fn object(&self, at: ObjectRef) -> &Object {
         self.shards[at.shard as usize].objects.get(at.slot)
+    }
+
+    pub(super) fn key(&self, at: ObjectRef) -> &[u8] {
+        self.shards[at.shard as usize].key(at.slot)
     }
 
     pub(super) fn object_mut(&mut self, at: ObjectRef) -> &mut Object {
