@@ -15,6 +15,7 @@ use super::super::end::text;
 use super::super::floors::raw::{self, Mapped};
 use super::floor::Ping;
 use super::processes::Process;
+use super::rebuild::Rebuilt;
 use super::{Part, StoreArgs};
 
 const KIB: usize = 1 << 10;
@@ -47,7 +48,7 @@ pub fn run(args: &StoreArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn node_arguments(master: &Process, bytes: usize) -> [String; 6] {
+pub fn node_arguments(master: &Process, bytes: usize) -> [String; 6] {
     let flags = ["--role", "node", "--master"].map(str::to_owned);
     let [role, node, flag] = flags;
     [role, node, flag, master.address.clone(), "--memory".into(), bytes.to_string()]
@@ -101,6 +102,7 @@ impl Bench<'_> {
             Part::Exists => self.exists(),
             Part::Put => self.puts(),
             Part::Evict => self.evicting(),
+            Part::Rebuild => self.rebuild(),
         }
     }
 
@@ -196,13 +198,17 @@ impl Bench<'_> {
 
     fn host(&self) -> Result<Vec<Figure>, String> {
         let store = self.client(ON_HOST, &self.master.address)?;
+        // The copy is from the same kind of memory, and as much of it.
+        let file = raw::memory_file(128 * MIB)?;
+        let shared = Mapped::of_file(&file, 128 * MIB, 0)?;
+        shared.mem().fill(3);
         let mut figures = Vec::new();
         for (size, count) in [(4 * KIB, 1), (MIB, 128), (16 * MIB, 16)] {
             let keys = self.fill(&store, size, count)?;
             let get = GetOne { get: Get::new(&store, keys, self.buffer.mem(), size), next: 0 };
             let name = format!("get host {}", named(size));
             figures.push(self.measure(name, size, 1, vec![get])?);
-            let copy = Copy { memory: self.buffer.mem(), size, at: 0 };
+            let copy = Copy { from: shared.mem(), to: self.buffer.mem(), size, at: 0 };
             figures.push(self.measure(format!("memcpy cold {}", named(size)), size, 1, vec![copy])?);
             let keys: Vec<Vec<u8>> = (0..count).map(|index| key(size, index)).collect();
             let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
@@ -252,6 +258,23 @@ impl Bench<'_> {
             figures.push(self.measure(name, 64 * KIB, 1, vec![put])?);
         }
         Ok(figures)
+    }
+}
+
+impl Bench<'_> {
+    fn rebuild(&self) -> Result<Vec<Figure>, String> {
+        let Rebuilt { first_read, whole } =
+            super::rebuild::run(self.args.objects, |master| self.client(ON_HOST, master))?;
+        let figure = |name: &str, took: Duration| {
+            let us = took.as_secs_f64() * 1e6;
+            let run = Run { p50_us: us, p99_us: us, per_second: 1e6 / us, cpu_us: [0.0; 3] };
+            Figure { name: name.into(), bytes: 0, runs: vec![run] }
+        };
+        let objects = self.args.objects;
+        Ok(vec![
+            figure(&format!("rebuild {objects}: first read"), first_read),
+            figure(&format!("rebuild {objects}: whole"), whole),
+        ])
     }
 }
 
@@ -309,16 +332,16 @@ impl Mover for GetOne<'_> {
 
 /// Copies one block after the other, each from where nobody was for long.
 struct Copy {
-    memory: Mem,
+    from: Mem,
+    to: Mem,
     size: usize,
     at: usize,
 }
 
 impl Mover for Copy {
     fn step(&mut self, _: u64) -> Result<(), String> {
-        let half = self.memory.len() / 2;
-        raw::copy(self.memory.part(half + self.at, self.size), self.memory.part(self.at, self.size));
-        self.at = (self.at + self.size) % (half - self.size + 1) / self.size * self.size;
+        raw::copy(self.to.part(self.at, self.size), self.from.part(self.at, self.size));
+        self.at = (self.at + self.size) % self.from.len();
         Ok(())
     }
 }
@@ -422,8 +445,6 @@ fn show(args: &StoreArgs, figures: &[Figure]) {
             p50(&format!("memcpy cold {size}"))
         } else if figure.name.starts_with("exists tcp") {
             ping
-        } else if figure.name == "put 64 KiB, evicting" {
-            None
         } else {
             None
         };

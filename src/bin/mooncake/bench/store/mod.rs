@@ -3,6 +3,7 @@
 mod cases;
 mod floor;
 mod processes;
+mod rebuild;
 
 use std::time::Duration;
 
@@ -30,8 +31,13 @@ pub struct StoreArgs {
     role: Option<Role>,
     #[arg(long, hide = true, default_value = "")]
     master: String,
+    /// Objects that a new master has to find.
+    #[arg(long, default_value_t = 1_000_000)]
+    objects: u64,
     #[arg(long, hide = true, default_value_t = 0)]
     memory: u64,
+    #[arg(long, hide = true, default_value_t = 0)]
+    port: u16,
 }
 
 /// A group of cases.
@@ -51,6 +57,8 @@ enum Part {
     Put,
     /// Puts while the memory is full.
     Evict,
+    /// A master is killed; the next one asks the nodes.
+    Rebuild,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -62,7 +70,7 @@ enum Role {
 
 pub fn run(args: &StoreArgs) -> Result<(), String> {
     match args.role {
-        Some(Role::Master) => processes::master(),
+        Some(Role::Master) => processes::master(args.port),
         Some(Role::Node) => processes::node(&args.master, args.memory),
         Some(Role::Floor) => floor::serve(),
         None => cases::run(args),

@@ -12,9 +12,12 @@ use super::super::end::text;
 
 const READY: &str = "ready at ";
 
-pub fn master() -> Result<(), String> {
-    let config = mooncake::store::master::Config { found_after_ms: Some(0), ..Default::default() };
-    let master = Master::start(server::Options { config, ..Default::default() }).map_err(text)?;
+/// Port 0: the first master of its cluster.
+pub fn master(port: u16) -> Result<(), String> {
+    let found_after_ms = (port == 0).then_some(0);
+    let config = mooncake::store::master::Config { found_after_ms, ..Default::default() };
+    let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let master = Master::start(server::Options { address, config, ..Default::default() }).map_err(text)?;
     until_told(&master.address().to_string());
     master.stop();
     Ok(())
@@ -69,6 +72,12 @@ impl Process {
             return Err(format!("{arguments:?} did not start; its own output says why"));
         }
         Ok(process)
+    }
+
+    /// Ends it as a power failure would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Processor time so far.
