@@ -35,7 +35,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::rpc::{Address, Server, Terms};
 use crate::segment::memory::MemoryOptions;
-use crate::store::message::{Offer, Report};
+use crate::store::message::{Offer, Report, Spot};
 use crate::store::object::{ClientId, EntryState, MasterId, NodeId, SegmentId};
 use crate::store::wire::{MASTER_SERVICE, NODE_SERVICE};
 use crate::store::{master, node};
@@ -102,6 +102,9 @@ struct State {
     following: Following,
     /// The highest id that this process had.
     last_id: NodeId,
+    /// Ranges whose bytes are not what was written, and when the master was told of them last.
+    worn: BTreeMap<Spot, Report>,
+    worn_told_ms: u64,
 }
 
 struct Core {
@@ -314,6 +317,8 @@ impl Core {
             attachments: Attachments::default(),
             following: Following::default(),
             last_id,
+            worn: BTreeMap::new(),
+            worn_told_ms: 0,
         };
         let terms = Terms { service: MASTER_SERVICE, psk: psk.clone() };
         let now = clock::now_ns() / 1_000_000;
@@ -414,6 +419,7 @@ impl Core {
             let now = self.now();
             is_hello_due = state.following.is_hello_due(now);
             let mut reactions = state.inventory.tick(now);
+            reactions.extend(self.still_worn(state, now));
             for client in state.attachments.left(now) {
                 reactions.extend(self.fence(state, client));
             }

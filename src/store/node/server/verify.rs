@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::Core;
 use super::service::stripe_of;
+use super::{Core, State};
 use crate::store::footer::{self, Footer};
 use crate::store::message::{Report, Spot};
+use crate::store::node::Reaction;
 use crate::store::object::{CHECKSUM_BLOCK, Entry, EntryState, NodeId};
 use crate::sys::checksum::crc32c_of;
+
+/// Ranges that are known to be worn at once, and how often the master is told of them.
+const MAX_WORN: usize = 1024;
+const TELL_EVERY_MS: u64 = 500;
 
 impl Core {
     /// Checks a range against its checksums, some time.
@@ -35,7 +40,26 @@ impl Core {
             entry.length
         );
         let Entry { tenant, key, .. } = entry;
-        self.report(vec![Report::Worn { node, spot, tenant, key }]);
+        let report = Report::Worn { node, spot, tenant, key };
+        let worn = &mut self.state.lock().worn;
+        if worn.len() < MAX_WORN {
+            worn.insert(spot, report);
+        }
+    }
+
+    /// What the master is to be told of now and then, until it gave that up: an object may have been changing when it heard.
+    pub fn still_worn(&self, state: &mut State, now: u64) -> Vec<Reaction> {
+        if state.worn.is_empty() || state.worn_told_ms + TELL_EVERY_MS > now {
+            return Vec::new();
+        }
+        state.worn_told_ms = now;
+        let inventory = &state.inventory;
+        state.worn.retain(|spot, report| {
+            let is_mine = matches!(report, Report::Worn { node, .. } if *node == inventory.id());
+            let state = inventory.entry(*spot).map(|entry| entry.state);
+            is_mine && state == Some(EntryState::Committed)
+        });
+        state.worn.values().cloned().map(Reaction::Send).collect()
     }
 
     fn committed(&self, node: NodeId, spot: Spot) -> Option<Entry> {
