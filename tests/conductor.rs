@@ -165,6 +165,9 @@ fn a_match_allocates_nothing_once_its_answer_has_room() {
     assert_eq!((matches.longest(Tier::Device), matches.holders().len()), (1024, 256));
 }
 
+/// Requests at once: so many that each instance has some.
+const UNDER_WAY: usize = 600;
+
 /// A scheduler of as many instances as the index has, and a prefix for each of them.
 struct Router {
     scheduler: Scheduler,
@@ -186,12 +189,12 @@ impl Router {
 
     /// So many that each instance had one, and as many ended as came.
     fn warm_up(&mut self) {
-        for _ in 0..2000 {
+        for _ in 0..UNDER_WAY + 100 {
             self.next();
         }
     }
 
-    /// One request with a prefix here and there, a thousand of them under way. How long the decision took.
+    /// One request with a prefix here and there, UNDER_WAY of them under way. How long the decision took.
     fn next(&mut self) -> Duration {
         self.step += 1;
         for _ in 0..4 {
@@ -202,10 +205,11 @@ impl Router {
         let request = Request { tokens: 1 + random(self.step ^ 0x77) % 100_000, ..Request::default() };
         let now = self.step as f64 / 100.0;
         let start = Instant::now();
-        let decision = self.scheduler.decide(&request, &self.found, now).expect("there is room");
+        let verdict = self.scheduler.decide(&request, &self.found, now);
         let taken = start.elapsed();
+        let decision = verdict.expect("there is room").decision().expect("everything is taken on");
         self.under_way.push_back(decision.request);
-        if self.under_way.len() > 1000 {
+        if self.under_way.len() > UNDER_WAY {
             let ended = self.under_way.pop_front().expect("it is not empty");
             self.scheduler.started(ended, now).expect("it waits");
             self.scheduler.first_token(ended, now).expect("it has begun");

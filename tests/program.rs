@@ -222,6 +222,14 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
     let again = mooncake(&format!("{arguments} --policy lb,global"));
     let found = rows(&mooncake(&format!("{arguments} --json")));
     let slow = rows(&mooncake(&format!("{arguments} --policy global --link-gbytes 0.1 --json")));
+    let picture = std::env::temp_dir().join(format!("mooncake-schedule-{}.svg", std::process::id()));
+    let overload = "--model full --speed 9 --admission load,predicted --decode-seconds 10,20 --json --plot";
+    let full = rows(&mooncake(&format!(
+        "simulate schedule --trace {trace} --instances 4 {overload} {}",
+        picture.to_str().expect("UTF-8")
+    )));
+    let drawn = std::fs::read_to_string(&picture).expect("it was drawn");
+    std::fs::remove_file(&picture).expect("it was drawn");
     std::fs::remove_file(&path).expect("it was written");
 
     assert_eq!(table.stdout, again.stdout);
@@ -232,6 +240,10 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
     for row in &found {
         assert_eq!((&row["requests"], &row["instances"]), (&300.into(), &4.into()));
     }
+    let admissions: Vec<&str> = full.iter().filter_map(|row| row["admission"].as_str()).collect();
+    assert_eq!(admissions, ["load", "predicted", "load", "predicted"]);
+    assert!(full.iter().all(|row| row["rejected"].as_u64() > Some(0)), "{full:?}");
+    assert!(drawn.starts_with("<svg") && drawn.matches("<polyline").count() == 4 * 2, "{drawn}");
     let moved = |row: &serde_json::Value| row["moved_share"].as_f64().expect("a number");
     assert!(moved(&found[3]) > 0.01 && moved(&slow[0]) < moved(&found[3]) / 2.0, "a slow link moves less");
     for (arguments, why) in [
@@ -239,6 +251,8 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
         ("simulate schedule --trace /nowhere --policy best", "maxhit"),
         ("simulate schedule --trace /nowhere --mfu 0", "--mfu is 0"),
         ("simulate schedule --trace /nowhere --instances 0", "--instances"),
+        ("simulate schedule --trace /nowhere --model full --noise 1", "--noise is 1"),
+        ("simulate schedule --trace /nowhere --admission late", "predicted"),
     ] {
         let output = command(arguments).output().expect("the program starts");
         let errors = String::from_utf8_lossy(&output.stderr);

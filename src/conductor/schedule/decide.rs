@@ -1,10 +1,14 @@
 //! The decision: what each instance would take, the policy's choice, and what the choice changes.
 
+use super::admission::{Decoder, decoder};
+use super::decoding::{Decoding, Stay};
 use super::instance::{Doubts, Instance};
 use super::queue::LEVELS;
 use super::round::{Candidate, Round, Source, Way};
-use super::running::{Running, Stage};
-use super::{Choose, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, index_of, is_time};
+use super::running::{Running, Stage, at};
+use super::{
+    CLASSES, Choose, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of, is_time,
+};
 use crate::bail;
 use crate::error::Result;
 use crate::id::Slab;
@@ -21,7 +25,7 @@ struct Best {
 impl Scheduler {
     /// Decides where the request runs. `found` is what instances have of its prefix; those it does not name have
     /// nothing.
-    pub fn decide(&mut self, request: &Request, found: &[Prefix], now: f64) -> Result<Decision> {
+    pub fn decide(&mut self, request: &Request, found: &[Prefix], now: f64) -> Result<Verdict> {
         self.decide_by(self.options.policy.choose, request, found, now)
     }
 
@@ -32,7 +36,7 @@ impl Scheduler {
         request: &Request,
         found: &[Prefix],
         now: f64,
-    ) -> Result<Decision> {
+    ) -> Result<Verdict> {
         is_time(now)?;
         if request.tokens == 0 {
             bail!(InvalidArgument, "a request has no tokens: it has at least 1");
@@ -45,7 +49,11 @@ impl Scheduler {
                 LEVELS - 1
             );
         }
+        let Some(class) = self.options.classes.get(usize::from(request.class)).copied() else {
+            bail!(InvalidArgument, "class {} of a request: it can be 0 to {}", request.class, CLASSES - 1);
+        };
         self.forget_silent(now);
+        self.forget_endless(now);
         self.gather(request, found, now);
         let round = Round {
             candidates: &self.candidates,
@@ -56,9 +64,29 @@ impl Scheduler {
             bail!(NotReady, "no instance can prefill a request: add one");
         };
         let chosen = self.candidates[index];
-        let decision = self.commit(request, &chosen, way, now)?;
+        let ttft = chosen.ttft(way);
+        let decoder = decoder(&self.instances, &class, request.tokens, now + ttft);
+        if let Some(rejection) = self.refuse(request, ttft, &decoder) {
+            self.rejections += 1;
+            return Ok(Verdict::Rejected(rejection));
+        }
+        let decision = self.commit(request, &chosen, way, &decoder, now)?;
         self.decisions += 1;
-        Ok(decision)
+        Ok(Verdict::Run(decision))
+    }
+
+    /// Gives up those whose end was never told, and lets time go on where others decode.
+    fn forget_endless(&mut self, now: f64) {
+        while let Some(request) = at(&mut self.requests, self.decoding.first) {
+            if now - request.decodes_since <= self.options.longest_decode {
+                break;
+            }
+            let id = RequestId(self.decoding.first);
+            self.lost += u64::from(self.cancelled(id, now).is_ok());
+        }
+        for decoding in self.instances.iter_mut().filter_map(|instance| instance.decoding.as_mut()) {
+            decoding.pass(now);
+        }
     }
 
     /// Gives up what waits at instances that were silent for too long. They may be tried again after that.
@@ -90,7 +118,7 @@ impl Scheduler {
             }
         }
         let best = best(&self.instances, found);
-        let asking = Asking { request, best, congestion: self.options.congestion, now };
+        let asking = Asking { request, best, eager: self.options.eager, now };
         self.candidates.clear();
         for gone in [false, true] {
             for (id, instance) in self.instances.iter().filter(|(_, instance)| instance.role.prefills()) {
@@ -109,7 +137,14 @@ impl Scheduler {
         }
     }
 
-    fn commit(&mut self, request: &Request, chosen: &Candidate, way: Way, now: f64) -> Result<Decision> {
+    fn commit(
+        &mut self,
+        request: &Request,
+        chosen: &Candidate,
+        way: Way,
+        decoder: &Decoder,
+        now: f64,
+    ) -> Result<Decision> {
         let (reused, transfer, compute) = match way {
             Way::Recompute => (chosen.local, 0.0, chosen.recompute),
             Way::Transfer => (chosen.reach, chosen.transfer, chosen.rest),
@@ -117,32 +152,46 @@ impl Scheduler {
         let moved = reused.saturating_sub(chosen.local);
         let source = if moved > 0 { chosen.source } else { Source::Nowhere };
         let ttft = chosen.ttft(way);
+        let decode_seconds =
+            request.output.map_or(self.decode_seconds, |tokens| f64::from(tokens) * decoder.tbt);
+        let stay = self.foresee(decoder, now + ttft, decode_seconds, request);
         let instance = self.instances.get_mut(chosen.instance.0)?;
         let cached = instance.cost.tokens(reused).min(request.tokens - 1);
         let running = Running {
             prefill: chosen.instance,
+            decode: decoder.instance,
             stage: Stage::Queued,
+            class: usize::from(request.class),
             level: usize::from(request.priority),
             arrived: now,
             ttft,
             work: transfer + compute,
+            pace: instance.pace,
             transfer,
             tokens: request.tokens,
             cached,
+            stay,
+            decode_seconds,
+            decodes_since: now,
             before: 0,
             after: 0,
         };
         let id = self.requests.insert(running)?;
         instance.queue.push(&mut self.requests, id, now);
+        if let Some(decoding) = self.decoding_of(decoder.instance) {
+            decoding.expect(&stay);
+        }
+        let instance = self.instances.get(chosen.instance.0)?;
         let link_time = instance.cost.transfer(moved);
         if let Source::Instance(sender) = source
             && let Ok(sender) = self.instances.get_mut(sender.0)
         {
-            sender.sends_until = sender.sends_until.max(now + chosen.queue) + link_time;
+            sender.sends_until = sender.sends_until.max(now) + link_time;
         }
         Ok(Decision {
             request: RequestId(id),
             prefill: chosen.instance,
+            decode: decoder.instance,
             reused,
             moved,
             source,
@@ -151,7 +200,18 @@ impl Scheduler {
             transfer,
             compute,
             ttft,
+            tbt: decoder.tbt,
         })
+    }
+
+    fn foresee(&mut self, decoder: &Decoder, from: f64, seconds: f64, request: &Request) -> Stay {
+        // At the end of its stay the context has the output too: on average a half.
+        let tokens = request.tokens.saturating_add(u64::from(request.output.unwrap_or(0) / 2));
+        self.decoding_of(decoder.instance).map_or(Stay::NONE, |decoding| decoding.stay(from, seconds, tokens))
+    }
+
+    pub(super) fn decoding_of(&mut self, id: Option<InstanceId>) -> Option<&mut Decoding> {
+        self.instances.get_mut(id?.0).ok()?.decoding.as_mut()
     }
 }
 
@@ -180,7 +240,7 @@ fn own_blocks(prefix: &Prefix) -> u32 {
 struct Asking<'a> {
     request: &'a Request,
     best: Best,
-    congestion: bool,
+    eager: bool,
     now: f64,
 }
 
@@ -201,26 +261,27 @@ impl Asking<'_> {
         let is_idle = queue == 0.0 && instance.queue.len() == 0;
         let free_at = if is_idle { instance.queue.free_at() } else { self.now + queue };
 
-        let (reach, source, wait) = self.reach(local, store, queue);
+        let (reach, source, wait) = self.reach(local, store);
         let recompute = compute(local);
         let (transfer, rest) = if reach > local {
-            (wait + cost.transfer(reach - local), compute(reach))
+            let moving = wait + cost.transfer(reach - local);
+            // What moves while the request waits takes no time of its own.
+            (if self.eager { (moving - queue).max(0.0) } else { moving }, compute(reach))
         } else {
             (0.0, recompute)
         };
         Candidate { instance: id, free_at, queue, doubt, local, recompute, reach, source, transfer, rest }
     }
 
-    /// How far the prefix can be made to reach, from where, and how long that one is busy after the queue.
-    fn reach(&self, local: u32, store: u32, queue: f64) -> (u32, Source, f64) {
+    /// How far the prefix can be made to reach, from where, and how long that one is busy.
+    fn reach(&self, local: u32, store: u32) -> (u32, Source, f64) {
         let best = &self.best;
         if store > local && store >= best.blocks {
             return (store, Source::Store, 0.0);
         }
         match best.from {
             Some(from) if best.blocks > local => {
-                let busy = best.sends_until - (self.now + queue);
-                let wait = if self.congestion { busy.max(0.0) } else { 0.0 };
+                let wait = if self.eager { (best.sends_until - self.now).max(0.0) } else { 0.0 };
                 (best.blocks, Source::Instance(from), wait)
             }
             _ => (local, Source::Nowhere, 0.0),

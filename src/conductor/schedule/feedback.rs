@@ -1,5 +1,6 @@
 //! What really happened to requests and instances, and what follows from it for the next predictions.
 
+use super::decoding::Stay;
 use super::instance::Report;
 use super::running::{RequestId, Running, Stage};
 use super::{InstanceId, Scheduler, is_time};
@@ -36,19 +37,19 @@ impl Scheduler {
         instance.hear(now);
         instance.succeed();
         let begun = instance.queue.remove(&mut self.requests, id.0, now);
-        let request = self.request(id)?;
-        request.stage = Stage::Decoding;
-        let (work, transfer, tokens, prefix) =
-            (request.work, request.transfer, request.tokens, request.cached);
+        self.enter(id, now)?;
+        let request = self.requests.get(id.0)?;
+        let (transfer, tokens, prefix) = (request.transfer, request.tokens, request.cached);
+        // What was predicted without the pace of then: with that of now, the echo of a long queue would be learnt.
+        let compute = (request.work - transfer) / request.pace;
         let prefill = request.prefill;
-        let Some(taken) = begun.map(|begun| now - begun).filter(|taken| *taken > 0.0 && work > 0.0) else {
-            return Ok(());
-        };
+        let taken = begun.map(|begun| now - begun - transfer).filter(|taken| *taken > 0.0 && compute > 0.0);
+        let Some(taken) = taken else { return Ok(()) };
         let instance = self.instances.get_mut(prefill.0)?;
-        let ratio = (taken / work * instance.pace).clamp(PACE.0, PACE.1);
-        instance.pace += options.learning * (ratio - instance.pace);
+        let pace = (taken / compute).clamp(PACE.0, PACE.1);
+        instance.pace += options.learning * (pace - instance.pace);
         if let (Some(fit), Some(after)) = (&mut instance.fit, options.fit_after) {
-            let counts = fit.add(Observed { tokens, prefix, seconds: taken - transfer });
+            let counts = fit.add(Observed { tokens, prefix, seconds: taken });
             if counts && fit.count() >= u64::from(after) && fit.count() % REFIT == 0 {
                 instance.cost.prefill = fit.prefill();
             }
@@ -56,12 +57,34 @@ impl Scheduler {
         Ok(())
     }
 
+    /// The request decodes from now on, whatever was foreseen.
+    fn enter(&mut self, id: RequestId, now: f64) -> Result<()> {
+        self.decoding.push(&mut self.requests, id.0);
+        let request = self.requests.get_mut(id.0)?;
+        request.stage = Stage::Decoding;
+        request.decodes_since = now;
+        let (decode, seconds, before) = (request.decode, request.decode_seconds, request.stay);
+        let Some(decoding) = self.decoding_of(decode) else { return Ok(()) };
+        let stay = Stay { tokens: before.tokens, ..decoding.stay(now, seconds, 0) };
+        decoding.forget(&before);
+        decoding.expect(&stay);
+        decoding.enter(stay.tokens);
+        self.requests.get_mut(id.0)?.stay = stay;
+        Ok(())
+    }
+
     /// The last token is there; or, without a first one, all that was asked for was the prefill.
     pub fn finished(&mut self, id: RequestId, now: f64) -> Result<()> {
-        if self.requests.get(id.0)?.stage != Stage::Decoding {
+        let has_decoded = self.requests.get(id.0)?.stage == Stage::Decoding;
+        if !has_decoded {
             self.first_token(id, now)?;
         }
-        self.end(id, now).map(drop)
+        let request = self.end(id, now)?;
+        if has_decoded {
+            let seconds = (now - request.decodes_since).max(0.0);
+            self.decode_seconds += self.options.learning * (seconds - self.decode_seconds);
+        }
+        Ok(())
     }
 
     /// The instance gave the request up.
@@ -85,10 +108,26 @@ impl Scheduler {
         if let Some(seconds) = report.queue.filter(|seconds| !(seconds.is_finite() && *seconds >= 0.0)) {
             bail!(InvalidArgument, "an instance reports a queue of {seconds} seconds: it can be 0 and above");
         }
+        if let Some(seconds) = report.tbt.filter(|seconds| !(seconds.is_finite() && *seconds >= 0.0)) {
+            bail!(
+                InvalidArgument,
+                "an instance reports {seconds} seconds between tokens: it can be 0 and above"
+            );
+        }
+        let learning = self.options.learning;
         let instance = self.instances.get_mut(id.0)?;
         instance.hear_report(now);
         if let Some(seconds) = report.queue {
             instance.queue.extend(now + seconds);
+        }
+        let Some(decoding) = &mut instance.decoding else { return Ok(()) };
+        if let Some((requests, tokens)) = report.decoding {
+            decoding.report(requests, tokens);
+        }
+        if let Some(seconds) = report.tbt.filter(|_| decoding.now().requests > 0) {
+            let predicted = decoding.now().tbt(&instance.cost).max(f64::MIN_POSITIVE);
+            let pace = (seconds / predicted).clamp(PACE.0, PACE.1);
+            decoding.pace += learning * (pace - decoding.pace);
         }
         Ok(())
     }
@@ -96,10 +135,18 @@ impl Scheduler {
     fn end(&mut self, id: RequestId, now: f64) -> Result<Running> {
         is_time(now)?;
         let request = self.requests.get(id.0)?;
-        if request.stage != Stage::Decoding {
-            let instance = self.instances.get_mut(request.prefill.0)?;
+        let (stage, prefill, decode, stay) = (request.stage, request.prefill, request.decode, request.stay);
+        if stage == Stage::Decoding {
+            self.decoding.unlink(&mut self.requests, id.0);
+        } else if let Ok(instance) = self.instances.get_mut(prefill.0) {
             instance.hear(now);
             instance.queue.remove(&mut self.requests, id.0, now);
+        }
+        if let Some(decoding) = self.decoding_of(decode) {
+            decoding.forget(&stay);
+            if stage == Stage::Decoding {
+                decoding.leave(stay.tokens);
+            }
         }
         self.requests.remove(id.0)
     }

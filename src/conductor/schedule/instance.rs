@@ -1,5 +1,6 @@
 //! An instance as the scheduler knows it: its cost, its queue, and how far it is to be trusted.
 
+use super::decoding::Decoding;
 use super::queue::Queue;
 use crate::conductor::cost::{Cost, Fit};
 
@@ -43,6 +44,8 @@ pub struct Report {
     pub queue: Option<f64>,
     /// Requests that decode, and the tokens of their contexts.
     pub decoding: Option<(u32, u64)>,
+    /// Seconds between tokens with these.
+    pub tbt: Option<f64>,
 }
 
 /// Whether silence and failures speak against an instance.
@@ -70,6 +73,8 @@ pub struct Instance {
     pub role: Role,
     pub cost: Cost,
     pub queue: Queue,
+    /// If it decodes.
+    pub decoding: Option<Decoding>,
     /// Until when what it sends to others keeps its link busy.
     pub sends_until: f64,
     /// Observed prefill times by predicted ones, lately.
@@ -88,6 +93,7 @@ impl Instance {
             role,
             cost,
             queue: Queue::default(),
+            decoding: None,
             sends_until: f64::NEG_INFINITY,
             pace: 1.0,
             fit: None,

@@ -3,7 +3,7 @@
 //! An instance is taken to prefill one request after the other. The queue is a list through the running requests, so
 //! that who is first is known: nobody behind it can have begun.
 
-use super::running::{Running, Stage, at};
+use super::running::{Links, Running, Stage, at};
 use crate::id::Slab;
 
 /// Levels of priority.
@@ -12,9 +12,7 @@ pub const LEVELS: usize = 4;
 /// Seconds; instants are on the clock of the calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queue {
-    /// Ids of requests, or 0.
-    first: u64,
-    last: u64,
+    line: Links,
     length: u32,
     /// Predicted work by level, that of the first included.
     pending: [f64; LEVELS],
@@ -31,7 +29,7 @@ impl Queue {
     }
 
     pub fn first(&self) -> Option<u64> {
-        (self.first != 0).then_some(self.first)
+        (self.line.first != 0).then_some(self.line.first)
     }
 
     pub fn free_at(&self) -> f64 {
@@ -66,14 +64,11 @@ impl Queue {
     pub fn push(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) {
         let Some(request) = at(requests, id) else { return };
         let (level, work) = (request.level, request.work);
-        (request.before, request.after) = (self.last, 0);
         let start = self.free_at.max(now);
-        if let Some(last) = at(requests, self.last) {
-            last.after = id;
-        } else {
-            (self.first, self.begun, self.first_work) = (id, start, work);
+        if self.length == 0 {
+            (self.begun, self.first_work) = (start, work);
         }
-        self.last = id;
+        self.line.push(requests, id);
         self.length += 1;
         self.pending[level] += work;
         self.free_at = start + work;
@@ -81,19 +76,10 @@ impl Queue {
 
     /// A request begins. If others were in front of it, the instance keeps another order: they come after it.
     pub fn begin(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) {
-        if self.first != id {
-            self.unlink(requests, id);
-            if let Some(first) = at(requests, self.first) {
-                first.before = id;
-            }
-            if let Some(request) = at(requests, id) {
-                (request.before, request.after) = (0, self.first);
-                self.first_work = request.work;
-            }
-            if self.last == 0 {
-                self.last = id;
-            }
-            self.first = id;
+        if self.line.first != id {
+            self.line.unlink(requests, id);
+            self.line.push_front(requests, id);
+            self.first_work = at(requests, id).map_or(0.0, |request| request.work);
         }
         self.begun = now;
         self.free_at = now + self.pending();
@@ -103,9 +89,9 @@ impl Queue {
     pub fn remove(&mut self, requests: &mut Slab<Running>, id: u64, now: f64) -> Option<f64> {
         let request = at(requests, id)?;
         let (level, work, stage) = (request.level, request.work, request.stage);
-        let was_first = self.first == id;
+        let was_first = self.line.first == id;
         let begun = (was_first || stage == Stage::Prefilling).then_some(self.begun);
-        self.unlink(requests, id);
+        self.line.unlink(requests, id);
         self.length -= 1;
         if self.length == 0 {
             *self = Queue { free_at: now, ..Queue::default() };
@@ -115,23 +101,10 @@ impl Queue {
         self.pending[level] = (self.pending[level] - work).max(0.0);
         if was_first {
             self.begun = now;
-            self.first_work = at(requests, self.first).map_or(0.0, |first| first.work);
+            self.first_work = at(requests, self.line.first).map_or(0.0, |first| first.work);
         }
         let done = (now - self.begun).clamp(0.0, self.first_work);
         self.free_at = now + (self.pending() - done).max(0.0);
         begun
-    }
-
-    fn unlink(&mut self, requests: &mut Slab<Running>, id: u64) {
-        let Some(request) = at(requests, id) else { return };
-        let (before, after) = (request.before, request.after);
-        match at(requests, before) {
-            Some(before) => before.after = after,
-            None => self.first = after,
-        }
-        match at(requests, after) {
-            Some(after) => after.before = before,
-            None => self.last = before,
-        }
     }
 }

@@ -35,7 +35,7 @@ pub struct Candidate {
     /// Blocks that it would have after moving; not above `local` if there is nothing to move.
     pub reach: u32,
     pub source: Source,
-    /// Moving them, the wait for the sender included.
+    /// What moving them adds to the queue, the wait for the sender included.
     pub transfer: f64,
     /// Prefill after that.
     pub rest: f64,

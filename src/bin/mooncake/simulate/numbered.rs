@@ -17,6 +17,7 @@ pub struct Request {
     pub at: f64,
     /// Tokens.
     pub input: u64,
+    pub output: u64,
     from: usize,
     to: usize,
 }
@@ -35,6 +36,7 @@ impl Trace {
             Request {
                 at: request.timestamp as f64 / 1000.0,
                 input: request.input_length,
+                output: request.output_length,
                 from,
                 to: blocks.len(),
             }

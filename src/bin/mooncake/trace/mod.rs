@@ -65,7 +65,7 @@ pub struct Request {
     /// Milliseconds since the trace began.
     pub timestamp: u64,
     pub input_length: u64,
-    output_length: u64,
+    pub output_length: u64,
     /// One per 512 tokens of input; equal ids are equal blocks with equal blocks before them.
     pub hash_ids: Vec<u64>,
 }
