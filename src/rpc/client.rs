@@ -297,7 +297,7 @@ impl Line {
             return Ok(true);
         }
         sender.out.put(header, body);
-        sender.out.flush(&self.connection.socket).map(|()| true)
+        self.flush(&mut sender).map(|()| true)
     }
 
     /// Ends a call that was not sent.
@@ -326,7 +326,13 @@ impl Line {
             sender.phase = Phase::Greeting;
             sender.out.put(Header::new(Kind::Hello, 0), &self.hello);
         }
-        sender.out.flush(&self.connection.socket)
+        self.flush(&mut sender)
+    }
+
+    fn flush(&self, sender: &mut Sender) -> Result<()> {
+        sender.out.flush(&self.connection.socket)?;
+        self.connection.want_room(sender.out.unsent() > 0);
+        Ok(())
     }
 
     /// The other side let us in, or not. Returns what checks its frames from now on.
@@ -350,7 +356,7 @@ impl Line {
             }
         }
         self.is_open.store(true, Ordering::Release);
-        sender.out.flush(&self.connection.socket)?;
+        self.flush(&mut sender)?;
         Ok(inward)
     }
 

@@ -29,6 +29,8 @@ pub struct Connection {
     is_dead: AtomicBool,
     /// The worker is told of bytes that arrive; not while a waiting thread receives them itself.
     is_armed: AtomicBool,
+    /// The worker is told when there is room to send. Held while that or the other is changed.
+    wants_room: Mutex<bool>,
     led_ns: AtomicU64,
     /// When last a thread found another one receiving: then the worker serves both better.
     contended_ns: AtomicU64,
@@ -44,6 +46,7 @@ impl Connection {
             heard_ns: AtomicU64::new(clock::now_ns()),
             is_dead: AtomicBool::new(false),
             is_armed: AtomicBool::new(true),
+            wants_room: Mutex::new(true),
             led_ns: AtomicU64::new(0),
             contended_ns: AtomicU64::new(0),
         }
@@ -145,15 +148,29 @@ impl Connection {
         if !self.is_armed.swap(wanted, Ordering::AcqRel) && !wanted {
             return;
         }
-        let interest = Interest { readable: wanted, writable: true, edge: true };
+        self.tell_reactor(&self.wants_room.lock());
+    }
+
+    /// Whether something waits for room to be sent. Sockets within a host tell of room whenever the other side has read
+    /// something: for whoever has nothing to send, that is a wake-up for nothing.
+    pub fn want_room(&self, wanted: bool) {
+        let mut wants_room = self.wants_room.lock();
+        if *wants_room != wanted {
+            *wants_room = wanted;
+            self.tell_reactor(&wants_room);
+        }
+    }
+
+    /// Under the lock, so that of two changes the later one counts.
+    fn tell_reactor(&self, wants_room: &bool) {
+        let readable = self.is_armed.load(Ordering::Acquire);
+        let interest = Interest { readable, writable: *wants_room, edge: true };
         let _ = self.reactor.modify(self.token, self.socket.as_fd(), interest);
     }
 
     /// Has the worker told again of what is there: it stopped before the end.
     pub fn look_again(&self) {
-        let interest =
-            Interest { readable: self.is_armed.load(Ordering::Acquire), writable: true, edge: true };
-        let _ = self.reactor.modify(self.token, self.socket.as_fd(), interest);
+        self.tell_reactor(&self.wants_room.lock());
     }
 
     /// Lets the worker receive, unless a thread is at it.

@@ -46,6 +46,8 @@ struct Outward {
     out: Outbound,
     /// A turn is under way: its answers leave together.
     is_corked: bool,
+    /// The worker is told when there is room to send.
+    wants_room: bool,
 }
 
 pub struct Served {
@@ -98,7 +100,7 @@ impl Served {
     }
 
     pub fn watch(&self) -> Result<()> {
-        let interest = Interest { readable: true, writable: true, edge: true };
+        let interest = Interest { readable: true, writable: false, edge: true };
         let source = Arc::new(Watched(self.me.clone()));
         self.reactor
             .add_as(self.token, self.socket.as_fd(), interest, source)
@@ -150,13 +152,25 @@ impl Served {
         if outward.is_corked {
             return;
         }
-        let flushed = outward.out.flush(&self.socket);
+        let flushed = self.flush(&mut outward);
         drop(outward);
         match flushed {
             Ok(()) => self.resume(),
             // The worker notices, and ends it.
             Err(_) => drop(self.socket.shutdown(Shutdown::Both)),
         }
+    }
+
+    /// Sends what the socket takes; of room for the rest the worker is told, and of room for nothing it is not.
+    fn flush(&self, outward: &mut Outward) -> Result<()> {
+        outward.out.flush(&self.socket)?;
+        let wanted = outward.out.unsent() > 0;
+        if outward.wants_room != wanted {
+            outward.wants_room = wanted;
+            let interest = Interest { readable: true, writable: wanted, edge: true };
+            let _ = self.reactor.modify(self.token, self.socket.as_fd(), interest);
+        }
+        Ok(())
     }
 
     /// Has the worker read on, if it stopped and may.
@@ -177,7 +191,7 @@ impl Served {
         let taken = self.take(&mut inward, ready.ended);
         let mut outward = self.outward.lock();
         outward.is_corked = false;
-        let flushed = outward.out.flush(&self.socket);
+        let flushed = self.flush(&mut outward);
         drop(outward);
         taken.and(flushed)?;
         if inward.is_behind {
@@ -267,7 +281,7 @@ impl Served {
             Err(error) => {
                 let mut outward = self.outward.lock();
                 outward.out.put(Header::new(Kind::HelloAck, 0), &greet::refusal(&error));
-                let _ = outward.out.flush(&self.socket);
+                let _ = self.flush(&mut outward);
                 return Err(error);
             }
         };
