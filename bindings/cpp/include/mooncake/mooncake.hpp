@@ -6,6 +6,10 @@
 //   mooncake::Batch batch(engine, {mooncake::read(peer, peer.regions().at(0).address, memory)});
 //   batch.wait().check();
 //
+//   mooncake::Store store;
+//   store.put("key", "value");
+//   std::optional<mooncake::StoreView> value = store.get("key");
+//
 // Each object owns one handle, can be moved and not copied, and may be destroyed in any order. mooncake::Error is
 // thrown by everything but poll() and wait(). What is said of threads and memory in mooncake.h holds here too.
 #ifndef MOONCAKE_MOONCAKE_HPP
@@ -20,10 +24,14 @@
 #include "mooncake/host.hpp"
 #include "mooncake/log.hpp"
 #include "mooncake/memory.hpp"
+#include "mooncake/node.hpp"
 #include "mooncake/notify.hpp"
 #include "mooncake/request.hpp"
 #include "mooncake/segment.hpp"
 #include "mooncake/span.hpp"
+#include "mooncake/store.hpp"
+#include "mooncake/store_options.hpp"
+#include "mooncake/store_session.hpp"
 #include "mooncake/time.hpp"
 
 #endif  // MOONCAKE_MOONCAKE_HPP
