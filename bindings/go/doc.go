@@ -9,6 +9,12 @@
 //		{Op: mooncake.Read, Segment: peer, Remote: regions[0].Address, Local: memory.Bytes()},
 //	}, nil)
 //
+// A pooled cache of objects stands on it:
+//
+//	store, err := mooncake.OpenStore(nil)        // all of it in this process, or Masters of a cluster
+//	_, err = store.Put(ctx, "prompt/0", block, nil)
+//	block, err = store.Get(ctx, "prompt/0", nil)
+//
 // # Errors
 //
 // Every error of the library is an *[Error] with a [Code] and a text that says what happened to whom. Codes are
@@ -24,7 +30,8 @@
 //
 // The library reads and writes memory while no Go code is looking, so it must not be memory that the garbage
 // collector owns: take it from [Engine.Allocate], or register memory of C, of the system, or pinned with
-// runtime.Pinner by [Engine.RegisterPointer]. The race detector does not see what the library does.
+// runtime.Pinner by [Engine.RegisterPointer]. The race detector does not see what the library does. Calls of a [Store]
+// take any memory: it is pinned until they return.
 //
 // # Building
 //
