@@ -108,7 +108,8 @@ impl State {
                 self.page(now, node, after, entries, next);
             }
             Report::Following { node, epoch, sent, view, offers } => {
-                let Some(known) = self.heard(now, node, epoch) else { return };
+                // What was not asked yet is no answer, whoever says so: it would prolong the reign.
+                let Some(known) = self.heard(now, node, epoch).filter(|_| sent <= now) else { return };
                 known.answered = known.answered.max(Some(sent));
                 known.adopted = known.adopted.max(view);
                 self.offered(now, node, offers);
@@ -159,7 +160,7 @@ impl State {
         if promised > self.lead.epoch {
             self.outvoted(node, promised);
         }
-        if self.lead.epoch == Epoch::default() {
+        if self.lead.epoch == Epoch::default() && !self.is_deposed() {
             self.lead.epoch = Epoch(promised.0 + 1);
         }
         self.offered(now, node, offers);

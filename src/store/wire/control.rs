@@ -286,8 +286,8 @@ impl TryFrom<Order> for message::Order {
 
 // ---- reports
 
-/// Most bytes of a segment: what an address can name, twice over.
-const MAX_SEGMENT: u64 = 1 << 62;
+/// Most bytes of a segment: what an address can name, and so little that the sum of all can be counted.
+const MAX_SEGMENT: u64 = 1 << 48;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Offer {

@@ -1,6 +1,7 @@
 //! A master and nodes that answer at once, over many turns of fate.
 
 mod failover;
+mod lies;
 mod objects;
 mod segments;
 
