@@ -8,7 +8,7 @@ suites_help() {
   cat <<EOF
 usage: ./run test [LABEL...]
 
-  rust      cargo test: units, properties, the header, the layers
+  rust      cargo test: units, properties, the header, the layers, a store of processes under chaos
   metadata  tests/metadata: etcd, Redis, Mooncake's own server and ours, killed, restarted, lying; TLS
   api       tests/capi/api_*.c: every function and its misuse; C99, C++11, AddressSanitizer
   flow      tests/capi/flow_*.c: whole transfers, the same three ways

@@ -39,6 +39,12 @@ pub struct MasterArgs {
     /// How long a reader may read after it asked. The same for all masters and nodes of a store.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = Config::default().lease_ms, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     lease_ms: u64,
+    /// How long a writer has to put an object, unless it asks for more.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = Config::default().put_deadline_ms, value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    put_deadline_ms: u64,
+    /// How long a node may be silent before the store goes on without it and what it holds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = Config::default().node_lease_ms, value_parser = clap::value_parser!(u64).range(3_000..=600_000))]
+    node_lease_ms: u64,
     /// Bytes that a tenant may have unless it is told otherwise, such as 64G; without it, all there are.
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     quota: Option<u64>,
@@ -129,6 +135,8 @@ fn options(args: &MasterArgs) -> Result<Options, String> {
     let config = Config {
         policy: args.policy,
         lease_ms: args.lease_ms,
+        put_deadline_ms: args.put_deadline_ms,
+        node_lease_ms: args.node_lease_ms,
         default_quota: args.quota,
         found_after_ms: args.found_after_ms.0,
         ..Config::default()
