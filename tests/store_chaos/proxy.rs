@@ -116,9 +116,11 @@ fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream, mut chance: R
                 shared.resets.fetch_add(1, Ordering::Relaxed);
                 break;
             }
-            if harm < 16 {
+            if harm < 20 {
                 shared.delays.fetch_add(1, Ordering::Relaxed);
-                thread::sleep(Duration::from_millis(chance.between(1, 300)));
+                // Some of it comes when the caller has long asked again on another connection.
+                let (shortest, longest) = if harm < 16 { (1, 300) } else { (2_000, 6_000) };
+                thread::sleep(Duration::from_millis(chance.between(shortest, longest)));
             }
         }
         let mut was_swallowed = false;

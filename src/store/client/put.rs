@@ -454,7 +454,7 @@ impl Store {
                 for (index, error) in failed {
                     let put = &mut granted[owners[index]];
                     put.is_in_doubt = true;
-                    put.fail(error);
+                    put.fail(as_of_a_grant(error));
                 }
             }
             // Nothing was begun.
@@ -637,6 +637,16 @@ fn check(put: &Granted) -> crate::error::Result<()> {
         return Err(fail!(Rejected, "the master granted memory that the object does not fit into"));
     }
     Ok(())
+}
+
+/// A node that takes a grant back closes what its writer could reach memory by; the caller's own memory is not meant.
+fn as_of_a_grant(error: Error) -> Error {
+    match error.code {
+        Code::AddressNotRegistered => {
+            error.with_code(Code::Canceled).context("the node took the grant back before all was written")
+        }
+        _ => error,
+    }
 }
 
 fn is_stale(answer: &crate::error::Result<Vec<u8>>) -> bool {

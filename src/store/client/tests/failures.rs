@@ -89,3 +89,23 @@ fn a_worn_replica_is_noticed_by_its_reader_and_never_read_again() {
     });
     assert!(get(&store, b"two", data.len()).expect("as before") == data);
 }
+
+#[test]
+fn a_writer_whose_grant_was_taken_back_is_told_so_and_not_that_its_memory_is_wrong() {
+    let cluster = Cluster::new(1, 32 << 20);
+    let store = cluster.client_over("tcp", 0);
+    let data = bytes(5, 700_000);
+    let until = store.until(None);
+    let (mut granted, _) = store.put_start(&[(b"k", data.len() as u64)], &PutOptions::default(), until);
+    store.open_all(&mut granted, until);
+    assert!(granted[0].failure.is_none(), "{:?}", granted[0].failure);
+    wait_until("the grant to run out, and its memory to be free", || {
+        cluster.nodes[0].usage().free == cluster.nodes[0].usage().capacity
+    });
+    let pieces = [crate::sys::memory::Mem::of(&data)];
+    let borrowed = super::super::memory::Borrowed::new(store.engine(), pieces.into_iter()).expect("memory");
+    store.write_part(&mut granted[0], 0, &pieces, store.until(None));
+    drop(borrowed);
+    let failure = granted[0].failure.clone().expect("too late");
+    assert_eq!(failure.code(), Code::Canceled, "{}", failure.error);
+}
