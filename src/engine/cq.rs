@@ -79,6 +79,12 @@ impl Cq {
         Ok(())
     }
 
+    /// Takes back the promise of one completion that will not come.
+    pub fn unpromise(&self) {
+        let mut state = self.state.lock();
+        state.promised = state.promised.saturating_sub(1);
+    }
+
     pub fn deliver_promised(&self, completion: Completion) {
         let mut state = self.state.lock();
         state.promised = state.promised.saturating_sub(1);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::Store;
 use crate::engine::cq::{Completion, Cq, Kind};
 use crate::error::{Code, Result};
@@ -18,15 +20,23 @@ impl Store {
     ) -> Result<()> {
         let queue = self.engine.queue(cq)?;
         queue.promise(1)?;
-        let word = Word { queue, user_data, outcome: Err(Code::Canceled) };
+        let word = Word { queue, user_data, outcome: Some(Err(Code::Canceled)) };
+        let slot = Arc::new(Mutex::new(Some(word)));
+        let theirs = slot.clone();
         // Not the store itself: whoever closes it waits for its errands.
         let store = Arc::downgrade(self);
-        self.errands.run(move || {
-            let mut word = word;
+        let begun = self.errands.run(move || {
+            let Some(mut word) = theirs.lock().take() else { return };
             if let Some(store) = store.upgrade() {
-                word.outcome = job(&store);
+                word.outcome = Some(job(&store));
             }
-        })
+        });
+        if begun.is_err()
+            && let Some(word) = &mut *slot.lock()
+        {
+            word.outcome = None;
+        }
+        begun
     }
 }
 
@@ -34,14 +44,16 @@ impl Store {
 struct Word {
     queue: Arc<Cq>,
     user_data: u64,
-    outcome: std::result::Result<u64, Code>,
+    /// None: nothing was begun, and nothing is told.
+    outcome: Option<std::result::Result<u64, Code>>,
 }
 
 impl Drop for Word {
     fn drop(&mut self) {
         let (length, status) = match self.outcome {
-            Ok(length) => (length, None),
-            Err(code) => (0, Some(code)),
+            Some(Ok(length)) => (length, None),
+            Some(Err(code)) => (0, Some(code)),
+            None => return self.queue.unpromise(),
         };
         self.queue.deliver_promised(Completion {
             user_data: self.user_data,

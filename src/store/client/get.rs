@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::failure::{Failure, Result};
 use super::leases::Lease;
 use super::memory::Borrowed;
-use super::put::{local_of, unanswered};
+use super::nodes::Attachment;
+use super::put::{TOGETHER, local_of, unanswered};
 use super::read::{Fetch, Reading, room_for};
 use super::{Store, pieces};
 use crate::engine::batch::{BatchOptions, Request};
@@ -15,9 +16,9 @@ use crate::fail;
 use crate::store::master::Located;
 use crate::store::message::Spot;
 use crate::store::object::{Extent, NodeId, Replica, Version};
+use crate::store::wire::Call;
 use crate::store::wire::master::{Get, GetReply, GetResult};
 use crate::store::wire::node::Verify;
-use crate::store::wire::{Call, MAX_ITEMS};
 use crate::sys::clock;
 use crate::sys::memory::Mem;
 use crate::transport::Opcode;
@@ -80,7 +81,7 @@ impl Store {
             return vec![Ok(got)];
         }
         let mut results = Vec::with_capacity(wanted.len());
-        for chunk in wanted.chunks(MAX_ITEMS) {
+        for chunk in wanted.chunks(TOGETHER) {
             results.extend(self.get_chunk(chunk, options.fresh, until));
         }
         results
@@ -133,28 +134,29 @@ impl Store {
         found.into_iter().zip(results).map(word).collect()
     }
 
-    /// Reads of an object by this lease and no other. Errors: LEASE_EXPIRED, and as of `get`.
+    /// Reads of an object by this lease and no other; and which replica it was. Errors: LEASE_EXPIRED, and as of `get`.
     pub(super) fn get_leased(
         &self,
         key: &[u8],
         lease: &Arc<Lease>,
         wanted: Wanted<'_>,
         until: u64,
-    ) -> Result<Got> {
+    ) -> Result<(Got, usize)> {
         wanted.check(lease.size)?;
         let borrowed = Borrowed::new(&self.engine, wanted.pieces())?;
         let wanted = [(key, wanted)];
         let lease = lease.clone();
         let mut pending =
             vec![Pending { index: 0, lease, replica: 0, is_old: false, is_second_try: false, failure: None }];
-        let mut results = vec![None];
-        while !pending.is_empty() {
+        let (mut results, mut replica) = (vec![None], 0);
+        while let Some(one) = pending.first() {
+            replica = one.replica;
             if !self.read_all(&wanted, &mut pending, until, &mut results).is_empty() {
                 break;
             }
         }
         drop(borrowed);
-        results.remove(0).unwrap_or_else(|| Err(expired()))
+        results.remove(0).unwrap_or_else(|| Err(expired())).map(|got| (got, replica))
     }
 
     /// Finds out where objects lie. Those that cannot be read have their results then.
@@ -182,10 +184,11 @@ impl Store {
             }
         }
         if !asked.is_empty() {
+            let before = self.leases.changes();
             for (index, located) in self.ask_where(wanted, &asked, until) {
                 match located {
                     Ok(lease) => {
-                        self.leases.put(wanted[index].0, &lease);
+                        self.leases.put(wanted[index].0, &lease, before);
                         pending.push(Pending {
                             index,
                             lease,
@@ -229,7 +232,7 @@ impl Store {
                         Some(GetResult { failed: Some(failed), .. }) => Err(failed.into()),
                         Some(GetResult { located: Some(located), .. }) => {
                             sound(Lease::new(Located::from(&located), asked_ns))
-                                .map(|lease| self.nearest_first(lease, until))
+                                .map(|lease| self.nearest_first(lease))
                         }
                         _ => Err(unanswered()),
                     };
@@ -241,12 +244,9 @@ impl Store {
         }
     }
 
-    /// Puts replicas on this host before others.
-    fn nearest_first(&self, mut lease: Lease, until: u64) -> Arc<Lease> {
+    /// Puts replicas on this host before others, as far as that is known.
+    fn nearest_first(&self, mut lease: Lease) -> Arc<Lease> {
         if lease.replicas.len() > 1 {
-            let extents = lease.replicas.iter().flat_map(|replica| &replica.stripes);
-            let nodes: Vec<NodeId> = extents.map(|extent| extent.node).collect();
-            self.learn(nodes, until);
             let is_near = |node: NodeId| self.nodes.known(node).is_some_and(|link| link.is_local);
             lease.replicas.sort_by_key(|one| !one.stripes.iter().all(|extent| is_near(extent.node)));
         }
@@ -371,19 +371,22 @@ impl Store {
 
     /// Fetches piece by piece what is copied by this thread anyway, and verifies each while it is in the cache.
     fn fetch_stepwise(&self, one: &Pending, reading: &Reading, until: u64) -> Result<()> {
-        let ends = one.lease.until_ns.min(until);
+        let ends = attempt(one.lease.until_ns, until);
         reading
             .each_step(|fetches| {
                 let mut requests = Vec::with_capacity(fetches.len());
+                let mut ways = Vec::with_capacity(fetches.len());
                 for fetch in fetches {
-                    requests.push(Ok(self.request(fetch, until)?));
+                    let (request, way) = self.request(fetch, until)?;
+                    requests.push(Ok(request));
+                    ways.push(way);
                 }
                 let deadline = Some(clock::until(ends));
                 let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
                 match self.run(requests, options)?.into_iter().next() {
                     None => Ok::<(), Failure>(()),
                     Some((index, error)) => {
-                        self.doubt(&fetches[index], &error);
+                        self.doubt(&fetches[index], &ways[index], &error);
                         Err(error.into())
                     }
                 }
@@ -406,9 +409,9 @@ impl Store {
                 continue;
             }
             match self.request(fetch, until) {
-                Ok(request) => {
+                Ok((request, way)) => {
                     requests.push(Ok(request));
-                    asked.push((*index, *fetch));
+                    asked.push((*index, *fetch, way));
                 }
                 Err(error) => outcomes[*index] = Err(error.into()),
             }
@@ -416,25 +419,28 @@ impl Store {
         if requests.is_empty() {
             return;
         }
-        // Nobody may go on reading when the first of the leases is over.
-        let ends = asked.iter().map(|(index, _)| pending[*index].lease.until_ns).min();
-        let deadline = Some(clock::until(ends.unwrap_or(until).min(until)));
+        // Nobody may go on reading when the first of the leases is over; and if one node is silent, the others are tried
+        // while the leases still hold.
+        let ends = asked.iter().map(|(index, ..)| pending[*index].lease.until_ns).min();
+        let deadline = Some(clock::until(attempt(ends.unwrap_or(until), until)));
         let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
         match self.run(requests, options) {
             Ok(failed) => {
                 for (request, error) in failed {
-                    let (index, fetch) = asked[request];
-                    self.doubt(fetch, &error);
+                    let (index, fetch, way) = &asked[request];
+                    let index = *index;
+                    self.doubt(fetch, way, &error);
                     if outcomes[index].is_ok() {
                         outcomes[index] = Err(error.into());
                     }
                 }
             }
-            Err(error) => asked.iter().for_each(|(index, _)| outcomes[*index] = Err(error.clone().into())),
+            Err(error) => asked.iter().for_each(|(index, ..)| outcomes[*index] = Err(error.clone().into())),
         }
     }
 
-    fn request(&self, fetch: &Fetch, until: u64) -> crate::error::Result<Request> {
+    /// With the way that it goes, which must stand until it ended.
+    fn request(&self, fetch: &Fetch, until: u64) -> crate::error::Result<(Request, Arc<Attachment>)> {
         let node = fetch.extent.node;
         let Some(link) = self.nodes.known(node) else {
             return Err(fail!(Unreachable, "the node {} of a replica is not reached", node.0));
@@ -442,15 +448,14 @@ impl Store {
         let attachment = self.nodes.reach(&link, until)?;
         let (segment, remote) = attachment.locate(&fetch.extent, fetch.from, fetch.length)?;
         let local = local_of(&fetch.into);
-        Ok(Request { opcode: Opcode::Read, segment, remote, length: fetch.length, local, user_data: 0 })
+        let length = fetch.length;
+        Ok((Request { opcode: Opcode::Read, segment, remote, length, local, user_data: 0 }, attachment))
     }
 
     /// Reading failed: the way that was used is opened anew before the next time.
-    fn doubt(&self, fetch: &Fetch, error: &Error) {
+    fn doubt(&self, fetch: &Fetch, way: &Arc<Attachment>, error: &Error) {
         let Some(link) = self.nodes.known(fetch.extent.node) else { return };
-        if let Some(attachment) = link.attached() {
-            link.detach(&attachment);
-        }
+        link.detach(way);
         if matches!(error.code, Code::Unreachable | Code::ConnectionLost | Code::PeerRestarted) {
             link.lose();
         }
@@ -482,6 +487,12 @@ const TOLD: Duration = Duration::from_secs(1);
 /// How often objects are read before a failure is the answer: once from each replica there may be, and some more
 /// because leases end meanwhile.
 const ROUNDS: usize = crate::store::object::MAX_REPLICAS + 8;
+
+/// When one attempt to read ends: what came by then is judged while its lease holds, and the rest has time for another.
+fn attempt(lease_ends: u64, until: u64) -> u64 {
+    let now = clock::now_ns();
+    now + lease_ends.min(until).saturating_sub(now) / 2
+}
 
 fn expired() -> Failure {
     fail!(LeaseExpired, "reading took longer than the lease, again and again").into()

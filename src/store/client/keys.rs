@@ -2,10 +2,9 @@
 
 use super::Store;
 use super::failure::{Failure, Result};
-use super::put::{all_not_ready, outcomes};
+use super::put::{TOGETHER, all_not_ready, outcomes};
 use crate::error::{self, Code};
 use crate::store::object::Version;
-use crate::store::wire::MAX_ITEMS;
 use crate::store::wire::master::{self, Exists, ExistsReply, ListCursor, Remove};
 
 use std::time::Duration;
@@ -56,7 +55,7 @@ impl Store {
     pub fn exists(&self, keys: &[&[u8]], prolong: bool, deadline: Option<Duration>) -> Vec<Result<Known>> {
         let until = self.until(deadline);
         let mut results = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(MAX_ITEMS) {
+        for chunk in keys.chunks(TOGETHER) {
             let call = Exists {
                 tenant: self.tenant.clone(),
                 keys: chunk.iter().map(|key| key.to_vec()).collect(),
@@ -77,7 +76,7 @@ impl Store {
     pub fn remove(&self, keys: &[&[u8]], unless_leased: bool, deadline: Option<Duration>) -> Vec<Result<()>> {
         let until = self.until(deadline);
         let mut results = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(MAX_ITEMS) {
+        for chunk in keys.chunks(TOGETHER) {
             let call = Remove {
                 tenant: self.tenant.clone(),
                 keys: chunk.iter().map(|key| key.to_vec()).collect(),
@@ -108,7 +107,14 @@ impl Store {
                 from,
                 limit: STEP,
             };
-            let step = self.masters.ask(&call, until, true)?;
+            let step = match self.masters.ask(&call, until, true) {
+                // Another master leads by now, and what is left begins at its first object.
+                Err(error) if error.code == Code::PeerRestarted && from.is_some() => {
+                    from = None;
+                    continue;
+                }
+                step => step.inspect_err(|_| self.leases.forget_all())?,
+            };
             all.removed += step.removed;
             all.busy += step.busy;
             from = step.next;
@@ -120,7 +126,7 @@ impl Store {
     }
 
     /// Lists objects that match, at most `limit` at a time; with where to go on, until that is None. What is there during
-    /// the whole walk is met once.
+    /// the whole walk is met once. Errors: PEER_RESTARTED (another master leads by now: list from the beginning).
     pub fn list(
         &self,
         matching: &Matching,

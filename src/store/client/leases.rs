@@ -34,6 +34,8 @@ struct Known {
     by_key: HashMap<Box<[u8]>, Arc<Lease>>,
     /// In the order in which they came, which is nearly that in which they end.
     order: VecDeque<Box<[u8]>>,
+    /// How often somebody forgot something: what was asked for before that may be out of date.
+    changes: u64,
 }
 
 pub struct Leases {
@@ -54,11 +56,20 @@ impl Leases {
         self.known.lock().by_key.get(key).filter(|lease| lease.until_ns > now_ns).cloned()
     }
 
-    pub fn put(&self, key: &[u8], lease: &Arc<Lease>) {
+    /// To be asked for before a lease is, and told when it is put.
+    pub fn changes(&self) -> u64 {
+        if self.capacity == 0 { 0 } else { self.known.lock().changes }
+    }
+
+    /// Keeps a lease, unless this client changed something since it asked for it.
+    pub fn put(&self, key: &[u8], lease: &Arc<Lease>, before: u64) {
         if self.capacity == 0 {
             return;
         }
         let mut known = self.known.lock();
+        if known.changes != before {
+            return;
+        }
         if known.by_key.insert(key.into(), lease.clone()).is_some() {
             return;
         }
@@ -76,10 +87,44 @@ impl Leases {
             let mut known = self.known.lock();
             // Its place in the order is left: whoever comes under it goes a little early.
             known.by_key.remove(key);
+            known.changes += 1;
         }
     }
 
     pub fn forget_all(&self) {
-        *self.known.lock() = Known::default();
+        let mut known = self.known.lock();
+        *known = Known { changes: known.changes + 1, ..Known::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(until_ns: u64) -> Arc<Lease> {
+        let (version, sums) = (Version(1), Sums::default());
+        Arc::new(Lease { version, size: 1, replicas: Vec::new(), until_ns, sums })
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_change_is_not_kept() {
+        let leases = Leases::new(2);
+        let before = leases.changes();
+        leases.put(b"a", &lease(10), before);
+        assert!(leases.get(b"a", 9).is_some() && leases.get(b"a", 10).is_none());
+        leases.forget(b"a");
+        leases.put(b"a", &lease(10), before);
+        assert!(leases.get(b"a", 0).is_none(), "somebody here replaced it while it was looked up");
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let leases = Leases::new(2);
+        for key in [b"a", b"b", b"c"] {
+            leases.put(key, &lease(10), leases.changes());
+        }
+        assert!(
+            leases.get(b"a", 0).is_none() && leases.get(b"b", 0).is_some() && leases.get(b"c", 0).is_some()
+        );
     }
 }

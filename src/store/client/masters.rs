@@ -76,7 +76,8 @@ impl Masters {
         loop {
             let current = self.current(deadline_ns)?;
             let asked_ns = clock::now_ns();
-            let error = match ask(&current.client, call, attempt(deadline_ns)) {
+            let patience = if C::WAITS_FOR_NODES { deadline_ns } else { attempt(deadline_ns) };
+            let error = match ask(&current.client, call, patience) {
                 Ok(reply) if is_not_ready(&reply) && !is_over(deadline_ns) => None,
                 Ok(reply) => return Ok((reply, asked_ns)),
                 Err(error) => Some(error),
@@ -84,6 +85,10 @@ impl Masters {
             if let Some(error) = error {
                 // Unless it certainly arrived nowhere, it may have been carried out.
                 let was_heard = !matches!(error.code, Code::Unreachable | Code::NotReady);
+                if is_passing(error.code) {
+                    // Others of this client need not wait for the same one.
+                    self.leave(&current);
+                }
                 if !is_passing(error.code) || was_heard && !again || is_over(deadline_ns) {
                     return Err(error.context(format_args!("asking the master {}", current.client.address())));
                 }

@@ -10,6 +10,9 @@ use crate::error::{Context, Result};
 use crate::segment::memory::MemoryOptions;
 use crate::sys::memory::Mem;
 
+/// What memory says that is registered for one operation only.
+const BORROWED: &str = "store:borrowed";
+
 /// Registrations that end with the operation.
 pub struct Borrowed<'a> {
     engine: &'a Engine,
@@ -19,20 +22,29 @@ pub struct Borrowed<'a> {
 impl<'a> Borrowed<'a> {
     /// Makes sure that the engine may use these pieces. What the caller registered is left as it is.
     pub fn new(engine: &'a Engine, pieces: impl Iterator<Item = Mem>) -> Result<Borrowed<'a>> {
-        let is_unknown =
-            |piece: &Mem| !piece.is_empty() && engine.memory.find(piece.address(), piece.len(), 0).is_err();
-        let unknown: Vec<(usize, usize)> =
-            pieces.filter(is_unknown).map(|piece| (piece.address(), piece.len())).collect();
+        // What another operation has borrowed goes with that one.
+        let is_lasting = |piece: &Mem| {
+            let found = engine.memory.find(piece.address(), piece.len(), 0);
+            found.is_ok_and(|region| region.location != BORROWED)
+        };
+        let unknown: Vec<(usize, usize)> = pieces
+            .filter(|piece| !piece.is_empty() && !is_lasting(piece))
+            .map(|piece| (piece.address(), piece.len()))
+            .collect();
         let mut borrowed = Borrowed { engine, regions: Vec::new() };
         if unknown.is_empty() {
             return Ok(borrowed);
         }
         // For this engine alone: no peer is told of it.
-        let options = MemoryOptions { permissions: 0, ..Default::default() };
+        let options = MemoryOptions { permissions: 0, location: BORROWED.into(), ..Default::default() };
+        let mut failure = None;
         for made in engine.memory.register_batch(&unknown, &options) {
-            borrowed.regions.push(made.context("registering the caller's memory")?);
+            match made {
+                Ok(region) => borrowed.regions.push(region),
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(borrowed)
+        failure.map_or(Ok(borrowed), Err).context("registering the caller's memory")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -96,6 +97,10 @@ impl NodeLink {
     }
 }
 
+/// How long a node may take to be met, and how long one that was not is left alone.
+const MEETING: Duration = Duration::from_secs(1);
+const MISSED: Duration = Duration::from_millis(500);
+
 pub struct Nodes {
     client: ClientId,
     no_local: bool,
@@ -103,6 +108,8 @@ pub struct Nodes {
     reactor: Arc<Reactor>,
     engine: Arc<Engine>,
     links: Mutex<HashMap<NodeId, Arc<NodeLink>>>,
+    /// Nodes that could not be met, and when that is worth another try.
+    missed: Mutex<HashMap<NodeId, u64>>,
 }
 
 impl Nodes {
@@ -114,6 +121,7 @@ impl Nodes {
             reactor: reactor.clone(),
             engine: engine.clone(),
             links: Mutex::default(),
+            missed: Mutex::default(),
         }
     }
 
@@ -124,17 +132,29 @@ impl Nodes {
 
     /// Finds out where these nodes are. Those that nobody knows stay unknown.
     pub fn learn(&self, masters: &Masters, nodes: &[NodeId], deadline_ns: u64) -> Result<()> {
-        let unknown: Vec<u64> =
-            nodes.iter().filter(|node| self.known(**node).is_none()).map(|node| node.0).collect();
+        let now = clock::now_ns();
+        let unknown: Vec<u64> = {
+            let mut missed = self.missed.lock();
+            missed.retain(|_, until| *until > now);
+            let is_new = |node: &&NodeId| self.known(**node).is_none() && !missed.contains_key(node);
+            nodes.iter().filter(is_new).map(|node| node.0).collect()
+        };
         if unknown.is_empty() {
             return Ok(());
         }
         let reply = masters.ask(&Contacts { nodes: unknown }, deadline_ns, true)?;
         for contact in reply.contacts {
             let node = NodeId(contact.node);
-            match self.meet(contact, deadline_ns) {
-                Ok(link) => drop(self.links.lock().insert(node, link)),
-                Err(error) => tracing::debug!("node {} is not reached: {error}", node.0),
+            match self.meet(contact, deadline_ns.min(clock::after(MEETING))) {
+                Ok(link) => {
+                    let mut links = self.links.lock();
+                    links.retain(|_, link| !link.is_lost.load(Ordering::Acquire));
+                    links.insert(node, link);
+                }
+                Err(error) => {
+                    tracing::debug!("node {} is not reached: {error}", node.0);
+                    self.missed.lock().insert(node, clock::after(MISSED));
+                }
             }
         }
         Ok(())

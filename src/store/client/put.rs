@@ -23,13 +23,15 @@ use crate::store::wire::master::{
     Outcome, PutCommit, PutItem, PutRef, PutRevoke, PutStart, Replication, Results,
 };
 use crate::store::wire::node::{self, Commit, Done, Prepare};
-use crate::store::wire::{self, Call, MAX_ITEMS};
+use crate::store::wire::{self, Call};
 use crate::sys::clock;
 use crate::sys::memory::Mem;
 use crate::transport::Opcode;
 
 /// Objects up to this size travel within calls.
 const INLINE: u64 = 64 << 10;
+/// Most keys, or entries, in one call: with the longest keys there are, they fit into a message.
+pub(super) const TOGETHER: usize = 4096;
 /// Most bytes of objects in one call.
 const INLINE_TOGETHER: u64 = 4 << 20;
 
@@ -63,6 +65,8 @@ pub(super) struct Granted {
     pub deadline_ms: u64,
     /// For each entry that is written through the engine: how.
     ways: Vec<Option<Way>>,
+    /// Entries that their nodes said to have committed.
+    confirmed: usize,
 }
 
 /// How a node is called, and how its memory is reached.
@@ -79,6 +83,18 @@ impl Granted {
 
     fn is_live(&self) -> bool {
         self.failure.is_none()
+    }
+
+    /// Nothing is acknowledged that not every node has written down.
+    pub fn check_confirmed(&mut self) {
+        if self.confirmed < self.entries.len() {
+            self.fail(fail!(
+                Internal,
+                "{} of {} nodes said nothing",
+                self.entries.len() - self.confirmed,
+                self.entries.len()
+            ));
+        }
     }
 
     /// The blocks that these bytes of the object lie in: which, from where on in the block, and how many bytes.
@@ -112,7 +128,7 @@ impl Store {
     pub fn put(&self, puts: &[Put<'_>], options: &PutOptions) -> Vec<Result<Version>> {
         let until = self.until(options.deadline);
         let mut results = Vec::with_capacity(puts.len());
-        for chunk in puts.chunks(MAX_ITEMS) {
+        for chunk in puts.chunks(TOGETHER) {
             results.extend(self.put_chunk(chunk, options, until));
         }
         puts.iter().for_each(|put| self.leases.forget(put.key));
@@ -175,6 +191,7 @@ impl Store {
                         is_in_doubt: false,
                         deadline_ms,
                         ways,
+                        confirmed: 0,
                     };
                     if let Err(error) = check(&put) {
                         put.fail(error);
@@ -229,7 +246,11 @@ impl Store {
     fn write_inline(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
         let (mut calls, mut parts) = (Vec::new(), Vec::new());
         for (node, entries) in by_node(granted, &entries) {
-            let Some(link) = self.nodes.known(node) else { continue };
+            let Some(link) = self.nodes.known(node) else {
+                let lost = fail!(Unreachable, "the node {} was lost meanwhile", node.0);
+                entries.iter().for_each(|(put, _)| granted[*put].fail(lost.clone()));
+                continue;
+            };
             let mut rest = entries.as_slice();
             while !rest.is_empty() {
                 let mut bytes = 0;
@@ -237,14 +258,15 @@ impl Store {
                     bytes += granted[*put].entries[*entry].1.length;
                     bytes <= INLINE_TOGETHER
                 };
-                let count = rest.iter().take(MAX_ITEMS).take_while(fits).count().max(1);
+                let count = rest.iter().take(TOGETHER).take_while(fits).count().max(1);
                 let (now, later) = rest.split_at(count);
                 calls.push(self.inline_call(&link, puts, granted, now));
                 parts.push(now.to_vec());
                 rest = later;
             }
         }
-        self.settle(granted, ask_all(calls, until), &parts);
+        let answers = ask_all(calls, until);
+        self.settle_commits(granted, answers, &parts);
     }
 
     fn inline_call(
@@ -328,7 +350,7 @@ impl Store {
         let mut left = entries.to_vec();
         for is_last in [false, true] {
             let (mut calls, mut parts, mut ways) = (Vec::new(), Vec::new(), Vec::new());
-            for (node, entries) in by_node(granted, &left) {
+            for (node, entries) in in_calls(by_node(granted, &left)) {
                 let way = entries.iter().find_map(|(put, entry)| granted[*put].ways[*entry].clone());
                 let Some(way) = way else { continue };
                 let entry = |(put, entry): &At| wire_entry(&granted[*put].entries[*entry].1);
@@ -377,7 +399,7 @@ impl Store {
     fn commit_entries(&self, granted: &mut [Granted], entries: &[At], until: u64) {
         let live: Vec<At> = entries.iter().filter(|(put, _)| granted[*put].is_live()).copied().collect();
         let (mut calls, mut parts) = (Vec::new(), Vec::new());
-        for (node, entries) in by_node(granted, &live) {
+        for (node, entries) in in_calls(by_node(granted, &live)) {
             let way = entries.iter().find_map(|(put, entry)| granted[*put].ways[*entry].as_ref());
             let Some(way) = way else { continue };
             let spot = |(put, entry): &At| spot_of(&granted[*put].entries[*entry].1).into();
@@ -385,7 +407,8 @@ impl Store {
             calls.push(Outgoing::new(&way.link.client, &Commit { client: self.id.0, node: node.0, spots }));
             parts.push(entries);
         }
-        self.settle(granted, ask_all(calls, until), &parts);
+        let answers = ask_all(calls, until);
+        self.settle_commits(granted, answers, &parts);
     }
 
     /// Writes to all replicas of one object the bytes from `offset` on.
@@ -457,8 +480,11 @@ impl Store {
                     put.fail(as_of_a_grant(error));
                 }
             }
-            // Nothing was begun.
-            Err(error) => owners.iter().for_each(|put| granted[*put].fail(error.clone())),
+            // Perhaps nothing was begun, perhaps the engine was closed in the middle of it.
+            Err(error) => owners.iter().for_each(|put| {
+                granted[*put].is_in_doubt = true;
+                granted[*put].fail(error.clone());
+            }),
         }
     }
 
@@ -490,6 +516,25 @@ impl Store {
         Ok(failed)
     }
 
+    /// As `settle`, for calls by which nodes commit.
+    fn settle_commits(
+        &self,
+        granted: &mut [Granted],
+        answers: Vec<crate::error::Result<Vec<u8>>>,
+        parts: &[Vec<At>],
+    ) {
+        for (answer, entries) in answers.into_iter().zip(parts) {
+            if let Ok(reply) =
+                answer.as_ref().map_err(Clone::clone).and_then(|body| wire::decode::<Results>(body))
+            {
+                for ((put, _), outcome) in entries.iter().zip(&reply.results) {
+                    granted[*put].confirmed += usize::from(outcome.failed.is_none());
+                }
+            }
+            self.settle(granted, vec![answer], std::slice::from_ref(entries));
+        }
+    }
+
     /// Takes in one answer for each call: a result for each of its entries, or a failure of all.
     fn settle(
         &self,
@@ -510,6 +555,10 @@ impl Store {
                             granted[*put].fail(failed);
                         }
                     }
+                }
+                Err(error) if error.code == Code::Rejected => {
+                    // Nothing of it was done.
+                    entries.iter().for_each(|(put, _)| granted[*put].fail(error.clone()));
                 }
                 Err(error) => {
                     if let Some((put, entry)) = entries.first()
@@ -535,6 +584,8 @@ impl Store {
         results: &mut [Option<Result<Version>>],
         until: u64,
     ) {
+        let mut granted = granted;
+        granted.iter_mut().for_each(Granted::check_confirmed);
         let (done, failed): (Vec<Granted>, Vec<Granted>) = granted.into_iter().partition(Granted::is_live);
         let key = |put: &Granted| puts[put.index].key;
         self.put_revoke(&failed, key);
@@ -672,6 +723,14 @@ fn by_node(granted: &[Granted], entries: &[At]) -> BTreeMap<NodeId, Vec<At>> {
         all.entry(granted[put].entries[entry].0).or_default().push((put, entry));
     }
     all
+}
+
+/// So many entries for each node that a message may have.
+fn in_calls(by_node: BTreeMap<NodeId, Vec<At>>) -> Vec<(NodeId, Vec<At>)> {
+    let cut = |(node, entries): (NodeId, Vec<At>)| -> Vec<(NodeId, Vec<At>)> {
+        entries.chunks(TOGETHER).map(|part| (node, part.to_vec())).collect()
+    };
+    by_node.into_iter().flat_map(cut).collect()
 }
 
 /// Bytes of the object in an entry, without its footer.

@@ -164,6 +164,7 @@ impl PutSession {
         self.store.close_entries(&mut item.granted, &sums, until);
         let key = item.key.clone();
         let version = item.granted.version;
+        item.granted.check_confirmed();
         let outcome = match item.granted.failure.clone() {
             Some(failure) => {
                 self.store.put_revoke(&[item.granted], |_| &key);
@@ -189,9 +190,14 @@ impl PutSession {
 
 impl Drop for PutSession {
     fn drop(&mut self) {
+        let (mut keys, mut granted) = (Vec::new(), Vec::new());
         for item in self.items.drain(..).filter_map(Mutex::into_inner) {
-            self.store.put_revoke(&[item.granted], |_| &item.key);
+            let mut one = item.granted;
+            one.index = keys.len();
+            granted.push(one);
+            keys.push(item.key);
         }
+        self.store.put_revoke(&granted, |put| &keys[put.index]);
     }
 }
 
@@ -232,15 +238,33 @@ impl GetSession {
     /// replaced, removed or moved, and the lease could not be prolonged: begin again), UNREACHABLE, CORRUPTED.
     pub fn read(&self, index: usize, parts: &[Part<'_>], deadline: Option<Duration>) -> Result<Got> {
         let until = self.store.until(deadline);
-        let (key, lease) = {
-            let mut items = self.items.lock();
-            let (key, lease) = items.get_mut(index).and_then(Option::as_mut).ok_or_else(ended)?;
-            if let Some(longer) = self.store.prolonged(key, lease, until)? {
-                *lease = longer;
-            }
-            (key.clone(), lease.clone())
-        };
-        self.store.get_leased(&key, &lease, Wanted::Parts(parts), until)
+        let (key, mut lease) = self.item(index)?;
+        if let Some(longer) = self.store.prolonged(&key, &lease, until)? {
+            self.keep(index, &longer);
+            lease = longer;
+        }
+        let (got, replica) = self.store.get_leased(&key, &lease, Wanted::Parts(parts), until)?;
+        if replica > 0 {
+            // The ones before it did not answer: this one is read, and prolonged, from here on.
+            let mut replicas = lease.replicas.clone();
+            replicas.rotate_left(replica);
+            let Lease { version, size, until_ns, .. } = *lease;
+            self.keep(
+                index,
+                &Arc::new(Lease { version, size, replicas, until_ns, sums: Default::default() }),
+            );
+        }
+        Ok(got)
+    }
+
+    fn item(&self, index: usize) -> Result<(Box<[u8]>, Arc<Lease>)> {
+        self.items.lock().get(index).and_then(Option::clone).ok_or_else(ended)
+    }
+
+    fn keep(&self, index: usize, lease: &Arc<Lease>) {
+        if let Some(Some((_, kept))) = self.items.lock().get_mut(index) {
+            *kept = lease.clone();
+        }
     }
 
     /// Ends the reading of an object; what it has left of its lease is not waited for.

@@ -14,6 +14,7 @@ macro_rules! calls {
     ($($number:literal $request:ident -> $reply:ident;)*) => {$(
         impl Call for $request {
             const METHOD: u16 = $number;
+            const WAITS_FOR_NODES: bool = matches!($number, 5 | 8 | 9);
             type Reply = $reply;
         }
     )*

@@ -42,6 +42,8 @@ pub const MAX_INLINE: usize = 1 << 20;
 /// A message that is called with, and what answers it.
 pub trait Call: Message + Default {
     const METHOD: u16;
+    /// It may be answered only when nodes have done their part.
+    const WAITS_FOR_NODES: bool = false;
     type Reply: Message + Default;
 }
 

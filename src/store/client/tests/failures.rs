@@ -4,6 +4,7 @@ use super::super::*;
 use super::cluster::*;
 use crate::error::Code;
 use crate::store::object::ReplicateConfig;
+use crate::sys::memory::Mem;
 
 #[test]
 fn a_new_master_finds_every_object_again() {
@@ -108,4 +109,58 @@ fn a_writer_whose_grant_was_taken_back_is_told_so_and_not_that_its_memory_is_wro
     drop(borrowed);
     let failure = granted[0].failure.clone().expect("too late");
     assert_eq!(failure.code(), Code::Canceled, "{}", failure.error);
+}
+
+#[test]
+fn a_walk_that_began_at_another_master_is_not_gone_on_with() {
+    let mut cluster = Cluster::new(3, 32 << 20);
+    let store = cluster.client();
+    for index in 0..20 {
+        put(&store, format!("key-{index}").as_bytes(), &[1], &PutOptions::default()).expect("room");
+    }
+    let (first, next) = store.list(&Matching::default(), None, 3, None).expect("a page");
+    assert!(first.len() == 3 && next.is_some());
+    let port = cluster.master.address().port();
+    cluster.master.stop();
+    cluster.master = start_master(port, false).expect("the same place");
+    cluster.settle();
+    let refused = store.list(&Matching::default(), next, 3, None).expect_err("of another master");
+    assert_eq!(refused.code(), Code::PeerRestarted);
+    assert_eq!(store.remove_where(&Matching::default(), false, None).expect("swept").removed, 20);
+}
+
+#[test]
+fn what_one_operation_borrowed_does_not_count_for_another() {
+    let cluster = Cluster::new(1, 8 << 20);
+    let store = cluster.client();
+    let buffer = vec![7u8; 100_000];
+    let (whole, part) = (Mem::of(&buffer), Mem::of(&buffer[1000..2000]));
+    let first = memory::Borrowed::new(&store.engine, [whole].into_iter()).expect("registered");
+    let second = memory::Borrowed::new(&store.engine, [part].into_iter()).expect("registered");
+    drop(first);
+    assert!(store.engine.memory.find(part.address(), part.len(), 0).is_ok(), "still in use");
+    drop(second);
+    assert!(store.engine.memory.find(part.address(), part.len(), 0).is_err(), "the caller's again");
+}
+
+#[test]
+fn an_operation_that_was_refused_is_not_told_of() {
+    let cluster = Cluster::new(1, 8 << 20);
+    let store = cluster.client();
+    let queue = store.engine.create_cq(2).expect("a queue");
+    store.in_background(queue, 5, |_| Ok(3)).expect("begun");
+    let told = |store: &Store| {
+        let mut told = Vec::new();
+        let wait = Some(std::time::Duration::from_secs(20));
+        store
+            .engine
+            .take_completions(queue, wait, 8, &mut |one| told.push((one.user_data, one.length)))
+            .expect("a queue");
+        told
+    };
+    assert_eq!(told(&store), [(5, 3)]);
+    store.close();
+    store.in_background(queue, 6, |_| Ok(3)).expect_err("closed");
+    // All of its room is free again.
+    store.engine.queue(queue).expect("it is there").promise(2).expect("nothing is promised any more");
 }

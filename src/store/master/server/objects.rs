@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use prost::Message;
 
 use crate::error::{Code, Result};
+use crate::fail;
 use crate::rpc::Answer;
 use crate::store::master::{Answer as Done, Listed as Found, PutStart as Wanted, State, Walk};
 use crate::store::object::{ClientId, Name, ReplicateConfig, Token, Version};
@@ -56,7 +57,10 @@ pub fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
         }
     });
     core.counters.found_bytes.fetch_add(bytes, Ordering::Relaxed);
-    core.hot.note(keys.tenant, keys.len(), |index| keys.iter().nth(index));
+    let all = std::cell::OnceCell::new();
+    core.hot.note(keys.tenant, keys.len(), |index| {
+        all.get_or_init(|| keys.iter().collect::<Vec<_>>()).get(index).copied()
+    });
     core.counters.note(Get::METHOD, keys.len(), failed);
     Ok(out)
 }
@@ -211,13 +215,13 @@ pub fn remove_where(core: &Core, who: Who, body: &[u8], answer: Answer) {
     };
     core.work_later(who, answer, |state, now, token| {
         let mut matches = |key: &[u8]| pattern.matches(key);
-        let walk = walk(&tenant, from, limit, &mut matches);
+        let walk = walk(core, &tenant, from, limit, &mut matches)?;
         let swept = state.remove_where(now, walk, token, unless_leased).map_err(Refusal::into_error)?;
         core.counters.note(RemoveWhere::METHOD, swept.removed + swept.busy, swept.busy);
         let reply = RemoveWhereReply {
             removed: swept.removed as u64,
             busy: swept.busy as u64,
-            next: swept.next.map(cursor),
+            next: swept.next.map(|next| cursor(core, next)),
         };
         Ok((reply.encode_to_vec(), usize::from(swept.answer == Done::Later)))
     });
@@ -227,7 +231,8 @@ pub fn list(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let List { tenant, matching, from, limit } = decode(body)?;
     let pattern = Pattern::new(matching)?;
     let mut matches = |key: &[u8]| pattern.matches(key);
-    let page = core.work(|inner, now| inner.state.list(now, walk(&tenant, from, limit, &mut matches)));
+    let walk = walk(core, &tenant, from, limit, &mut matches)?;
+    let page = core.work(|inner, now| inner.state.list(now, walk));
     let page = page.map_err(Refusal::into_error)?;
     core.counters.note(List::METHOD, page.objects.len(), 0);
     let listed = |found: Found| Listed {
@@ -237,23 +242,38 @@ pub fn list(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
         replicas: found.replicas.into(),
     };
     let objects = page.objects.into_iter().map(listed).collect();
-    Ok(ListReply { objects, next: page.next.map(cursor) }.encode_to_vec())
+    let next = page.next.map(|next| cursor(core, next));
+    Ok(ListReply { objects, next }.encode_to_vec())
+}
+
+/// Places in the index mean something to the master that told them, and to no other.
+const MARK_BITS: u32 = 16;
+
+fn mark(core: &Core) -> u32 {
+    (core.master.0 as u32) << MARK_BITS
 }
 
 fn walk<'a>(
+    core: &Core,
     tenant: &'a str,
     from: Option<ListCursor>,
     limit: u32,
     matches: &'a mut dyn FnMut(&[u8]) -> bool,
-) -> Walk<'a> {
-    let from = from.unwrap_or_default();
+) -> Result<Walk<'a>> {
     let limit = if limit == 0 { MAX_PAGE } else { MAX_PAGE.min(limit as usize) };
-    let from = crate::store::master::ListCursor { shard: from.shard, slot: from.slot };
-    Walk { tenant, from, limit, matches }
+    let place = |from: ListCursor| {
+        if from.shard >> MARK_BITS != mark(core) >> MARK_BITS {
+            return Err(fail!(PeerRestarted, "the walk began at another master: begin it again"));
+        }
+        let shard = from.shard & ((1 << MARK_BITS) - 1);
+        Ok(crate::store::master::ListCursor { shard, slot: from.slot })
+    };
+    let from = from.map(place).transpose()?.unwrap_or_default();
+    Ok(Walk { tenant, from, limit, matches })
 }
 
-fn cursor(next: crate::store::master::ListCursor) -> ListCursor {
-    ListCursor { shard: next.shard, slot: next.slot }
+fn cursor(core: &Core, next: crate::store::master::ListCursor) -> ListCursor {
+    ListCursor { shard: mark(core) | next.shard, slot: next.slot }
 }
 
 pub fn set_quota(core: &Core, body: &[u8]) -> Result<Vec<u8>> {

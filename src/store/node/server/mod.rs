@@ -145,17 +145,20 @@ impl Node {
         check(&options)?;
         let psk: Option<Arc<[u8]>> = options.engine.psk.as_deref().map(Arc::from);
         let terms = Terms { service: NODE_SERVICE, psk: psk.clone() };
-        let door = service::door();
         let local = format!("mooncake-node-{:032x}", u128::from_le_bytes(random::bytes()));
+        let doors = [false, true].map(service::door);
         let mut servers = Vec::new();
-        for address in [Address::Tcp(options.listen), Address::Local(local.clone())] {
-            servers.push(Server::start(&engine.reactor, &address, terms.clone(), door.clone())?);
+        let addresses = [Address::Tcp(options.listen), Address::Local(local.clone())];
+        for (address, door) in addresses.iter().zip(&doors) {
+            servers.push(Server::start(&engine.reactor, address, terms.clone(), door.clone())?);
         }
         let Address::Tcp(bound) = servers[0].address().clone() else {
             bail!(Internal, "a port was asked for");
         };
         let core = Core::new(&options, engine, told(bound, engine)?, local, psk)?;
-        let _ = door.0.set(Arc::downgrade(&core));
+        for door in doors {
+            let _ = door.core.set(Arc::downgrade(&core));
+        }
         let wake: Arc<(Mutex<bool>, Condvar)> = Arc::default();
         let clock = std::thread::Builder::new().name("mc-node-clock".into()).spawn({
             let (core, servers, wake) = (core.clone(), servers.clone(), wake.clone());

@@ -22,24 +22,37 @@ use crate::{bail, fail};
 
 /// Where calls come in; before and after the life of the node they are turned away.
 #[derive(Default)]
-pub struct Door(pub OnceLock<Weak<Core>>);
+pub struct Door {
+    pub core: OnceLock<Weak<Core>>,
+    /// Its callers come without a network: they are numbered apart from the others.
+    pub is_local: bool,
+}
+
+/// Upper bit of the numbers of local callers.
+const LOCAL: u64 = 1 << 63;
+
+impl Door {
+    fn number(&self, caller: &Caller) -> u64 {
+        if self.is_local { caller.number | LOCAL } else { caller.number }
+    }
+}
 
 impl Service for Door {
     fn call(&self, caller: &Caller, method: u16, body: &[u8], answer: Answer) {
-        let Some(core) = self.0.get().and_then(Weak::upgrade) else {
+        let Some(core) = self.core.get().and_then(Weak::upgrade) else {
             return answer.send(Err(fail!(Unreachable, "the node is starting, or stopping")));
         };
-        match core.serve(caller, method, body) {
+        match core.serve(self.number(caller), method, body) {
             Ok(body) => answer.send(Ok(&body)),
             Err(error) => answer.send(Err(error)),
         }
     }
 
     fn gone(&self, caller: &Caller) {
-        let Some(core) = self.0.get().and_then(Weak::upgrade) else { return };
-        let mut state = core.state.lock();
-        state.attachments.gone(core.now(), caller.number);
-        if state.following.caller == caller.number {
+        let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
+        let (mut state, caller) = (core.state.lock(), self.number(caller));
+        state.attachments.gone(core.now(), caller);
+        if state.following.caller == caller {
             // Its process ended, maybe: another one is found without delay.
             state.following.lose();
         }
@@ -82,13 +95,13 @@ pub fn stripe_of(entry: &Entry) -> refusal::Result<u64> {
 }
 
 impl Core {
-    fn serve(self: &Arc<Self>, caller: &Caller, method: u16, body: &[u8]) -> Result<Vec<u8>> {
+    fn serve(self: &Arc<Self>, caller: u64, method: u16, body: &[u8]) -> Result<Vec<u8>> {
         let reply = match method {
             Orders::METHOD => self.orders(caller, decode(body)?)?.encode_to_vec(),
             Attach::METHOD => {
                 let asked: Attach = decode(body)?;
                 let client = client(asked.client)?;
-                self.attach(&mut self.state.lock(), client, caller.number)?.encode_to_vec()
+                self.attach(&mut self.state.lock(), client, caller)?.encode_to_vec()
             }
             Prepare::METHOD => self.prepare(caller, decode(body)?)?.encode_to_vec(),
             Commit::METHOD => self.commit(&decode(body)?)?.encode_to_vec(),
@@ -106,7 +119,7 @@ impl Core {
         Ok(reply)
     }
 
-    fn orders(&self, caller: &Caller, asked: Orders) -> Result<OrdersReply> {
+    fn orders(&self, caller: u64, asked: Orders) -> Result<OrdersReply> {
         let orders: Vec<Order> = asked.orders.into_iter().map(Order::try_from).collect::<Result<_>>()?;
         let now = self.now();
         let mut state = self.state.lock();
@@ -116,7 +129,7 @@ impl Core {
             reactions.extend(state.inventory.obey(now, order));
             if is_mine && state.inventory.follows(order) {
                 state.following.master = Some(order.master);
-                state.following.caller = caller.number;
+                state.following.caller = caller;
                 state.following.heard_ms = Some(now);
             }
         }
@@ -124,11 +137,11 @@ impl Core {
         Ok(OrdersReply { reports: reports.iter().map(Into::into).collect() })
     }
 
-    fn prepare(&self, caller: &Caller, asked: Prepare) -> Result<Results> {
+    fn prepare(&self, caller: u64, asked: Prepare) -> Result<Results> {
         let (client, node) = (client(asked.client)?, NodeId(asked.node));
         let entries: Vec<Result<Entry>> = asked.entries.into_iter().map(Entry::try_from).collect();
         let mut state = self.state.lock();
-        let is_open = state.attachments.check(client, asked.attachment, caller.number);
+        let is_open = state.attachments.check(client, asked.attachment, caller);
         let prepare = |entry: Result<Entry>| match entry {
             Ok(entry) => one(is_open.and_then(|()| state.inventory.prepare(node, entry, client))),
             Err(error) => Outcome { failed: Some(Failed::from(&error)), value: 0 },
@@ -210,6 +223,6 @@ impl Core {
 }
 
 /// A door for one node.
-pub fn door() -> Arc<Door> {
-    Arc::default()
+pub fn door(is_local: bool) -> Arc<Door> {
+    Arc::new(Door { core: OnceLock::new(), is_local })
 }
