@@ -215,6 +215,8 @@ impl World {
         if let Some(server) = &mut self.places[self.leads].server {
             server.process.stop();
         }
+        // What it says of nodes when it wakes up is old.
+        self.places[self.leads].clean.cut();
         self.places[1 - self.leads].start(None, "never");
         pending.takeover = Some(Instant::now() + TAKEOVER);
         true

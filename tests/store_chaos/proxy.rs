@@ -20,6 +20,8 @@ struct Shared {
     is_faulty: AtomicBool,
     is_over: AtomicBool,
     hole_until_ns: AtomicU64,
+    /// How often all connections were cut.
+    cuts: AtomicU64,
     connections: AtomicU64,
     resets: AtomicU64,
     delays: AtomicU64,
@@ -53,6 +55,12 @@ impl Proxy {
     /// Where new connections lead to.
     pub fn aim(&self, target: Option<SocketAddr>) {
         *self.shared.target.lock().expect("no panic") = target;
+    }
+
+    /// Ends all connections, and leads nowhere.
+    pub fn cut(&self) {
+        self.aim(None);
+        self.shared.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// For so long nothing comes through.
@@ -103,7 +111,8 @@ fn lead(shared: &Arc<Shared>, near: &TcpStream, mut chance: Random) {
 /// Until one of them ends. What was taken from one is given to the other even if the one is gone meanwhile.
 fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream, mut chance: Random) {
     let mut buffer = vec![0; 64 << 10];
-    loop {
+    let cuts = shared.cuts.load(Ordering::Relaxed);
+    while cuts == shared.cuts.load(Ordering::Relaxed) {
         let length = match from.read(&mut buffer) {
             Ok(0) | Err(_) if shared.is_over.load(Ordering::Relaxed) => break,
             Err(error) if is_patience(&error) => continue,

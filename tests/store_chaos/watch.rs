@@ -71,7 +71,7 @@ fn note(known: &mut HashMap<usize, (u64, u64)>, segments: &[Segment], asked: u64
             history.lock().expect("no panic").losses.push(Loss { node, from, to });
             *id = segment.node.0;
         }
-        if segment.node.0 == *id {
+        if segment.node.0 == *id && segment.is_open {
             *seen = asked;
         }
     }
