@@ -1871,7 +1871,7 @@ mc_status_t mc_engine_create(const struct mc_engine_options_t *options,
  * this engine end with MC_ERR_INVALID_HANDLE.
  *
  * @param engine  NULL: nothing happens, MC_OK
- * Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+ * Errors: MC_ERR_INVALID_HANDLE (destroyed before), MC_ERR_INVALID_STATE (a store made it, and ends it).
  * Threads: blocks until copies under way have ended.
  * Since: 0.1
  */

@@ -218,7 +218,7 @@ unsafe fn given(options: &mc_engine_options_t) -> Result<config::Given> {
 /// this engine end with MC_ERR_INVALID_HANDLE.
 ///
 /// @param engine  NULL: nothing happens, MC_OK
-/// Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+/// Errors: MC_ERR_INVALID_HANDLE (destroyed before), MC_ERR_INVALID_STATE (a store made it, and ends it).
 /// Threads: blocks until copies under way have ended.
 /// Since: 0.1
 #[unsafe(no_mangle)]
