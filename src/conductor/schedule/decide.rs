@@ -2,12 +2,14 @@
 
 use super::admission::{Decoder, decoder};
 use super::decoding::{Decoding, Stay};
+use super::group::{Group, Plan, plan};
 use super::instance::{Doubts, Instance};
 use super::queue::LEVELS;
 use super::round::{Candidate, Round, Source, Way};
 use super::running::{Running, Stage, at};
 use super::{
-    CLASSES, Choose, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of, is_time,
+    CLASSES, Choose, Class, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of,
+    is_time,
 };
 use crate::bail;
 use crate::error::Result;
@@ -64,13 +66,13 @@ impl Scheduler {
             bail!(NotReady, "no instance can prefill a request: add one");
         };
         let chosen = self.candidates[index];
-        let ttft = chosen.ttft(way);
-        let decoder = decoder(&self.instances, &class, request.tokens, now + ttft);
-        if let Some(rejection) = self.refuse(request, ttft, &decoder) {
+        let plan = self.plan(request, &class, index, way)?;
+        let decoder = decoder(&self.instances, &class, request.tokens, now + plan.ttft());
+        if let Some(rejection) = self.refuse(request, plan.ttft(), &decoder) {
             self.rejections += 1;
             return Ok(Verdict::Rejected(rejection));
         }
-        let decision = self.commit(request, &chosen, way, &decoder, now)?;
+        let decision = self.commit(request, &chosen, way, &plan, &decoder, now)?;
         self.decisions += 1;
         Ok(Verdict::Run(decision))
     }
@@ -137,21 +139,36 @@ impl Scheduler {
         }
     }
 
+    /// The choice with its times, on several instances if that is what it takes to be in time.
+    fn plan(&self, request: &Request, class: &Class, index: usize, way: Way) -> Result<Plan> {
+        let chosen = &self.candidates[index];
+        let (transfer, compute, reused) = match way {
+            Way::Recompute => (0.0, chosen.recompute, chosen.local),
+            Way::Transfer => (chosen.transfer, chosen.rest, chosen.reach),
+        };
+        let alone = Plan { group: Group::default(), queue: chosen.queue, transfer, compute };
+        let cost = &self.instances.get(chosen.instance.0)?.cost;
+        let computed = request.tokens.saturating_sub(cost.tokens(reused)).max(1);
+        let chunks = computed.div_ceil(cost.chunk_tokens) as f64;
+        Ok(plan(alone, class, &self.candidates, index, chunks, self.options.most_in_group))
+    }
+
     fn commit(
         &mut self,
         request: &Request,
         chosen: &Candidate,
         way: Way,
+        plan: &Plan,
         decoder: &Decoder,
         now: f64,
     ) -> Result<Decision> {
-        let (reused, transfer, compute) = match way {
-            Way::Recompute => (chosen.local, 0.0, chosen.recompute),
-            Way::Transfer => (chosen.reach, chosen.transfer, chosen.rest),
-        };
+        let reused = if way == Way::Transfer { chosen.reach } else { chosen.local };
+        let Plan { group, queue, transfer, compute } = *plan;
         let moved = reused.saturating_sub(chosen.local);
         let source = if moved > 0 { chosen.source } else { Source::Nowhere };
-        let ttft = chosen.ttft(way);
+        let ttft = plan.ttft();
+        // Waiting for the others of a group takes the first one's time too.
+        let gathering = queue - chosen.queue;
         let decode_seconds =
             request.output.map_or(self.decode_seconds, |tokens| f64::from(tokens) * decoder.tbt);
         let stay = self.foresee(decoder, now + ttft, decode_seconds, request);
@@ -165,11 +182,12 @@ impl Scheduler {
             level: usize::from(request.priority),
             arrived: now,
             ttft,
-            work: transfer + compute,
+            work: gathering + transfer + compute,
             pace: instance.pace,
-            transfer,
+            transfer: gathering + transfer,
             tokens: request.tokens,
             cached,
+            is_shared: group.size() > 1,
             stay,
             decode_seconds,
             decodes_since: now,
@@ -178,6 +196,9 @@ impl Scheduler {
         };
         let id = self.requests.insert(running)?;
         instance.queue.push(&mut self.requests, id, now);
+        for other in group.others() {
+            self.instances.get_mut(other.0)?.queue.hold(now + ttft);
+        }
         if let Some(decoding) = self.decoding_of(decoder.instance) {
             decoding.expect(&stay);
         }
@@ -191,12 +212,13 @@ impl Scheduler {
         Ok(Decision {
             request: RequestId(id),
             prefill: chosen.instance,
+            group,
             decode: decoder.instance,
             reused,
             moved,
             source,
             computed_tokens: request.tokens - cached,
-            queue: chosen.queue,
+            queue,
             transfer,
             compute,
             ttft,
@@ -232,7 +254,7 @@ fn best(instances: &Slab<Instance>, found: &[Prefix]) -> Best {
 }
 
 /// What the instance itself has, in its own tiers.
-fn own_blocks(prefix: &Prefix) -> u32 {
+pub fn own_blocks(prefix: &Prefix) -> u32 {
     prefix.blocks[2]
 }
 

@@ -42,8 +42,10 @@ impl Scheduler {
         let (transfer, tokens, prefix) = (request.transfer, request.tokens, request.cached);
         // What was predicted without the pace of then: with that of now, the echo of a long queue would be learnt.
         let compute = (request.work - transfer) / request.pace;
-        let prefill = request.prefill;
-        let taken = begun.map(|begun| now - begun - transfer).filter(|taken| *taken > 0.0 && compute > 0.0);
+        let (prefill, is_shared) = (request.prefill, request.is_shared);
+        let taken = begun
+            .map(|begun| now - begun - transfer)
+            .filter(|taken| *taken > 0.0 && compute > 0.0 && !is_shared);
         let Some(taken) = taken else { return Ok(()) };
         let instance = self.instances.get_mut(prefill.0)?;
         let pace = (taken / compute).clamp(PACE.0, PACE.1);

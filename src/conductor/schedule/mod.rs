@@ -4,10 +4,11 @@
 //!   a request, and          round.rs   what it would take at each instance      policy/   one rule per file
 //!   who has which of  --->                                                         |
 //!   its blocks              decide.rs   the decision, and what it changes  <-------+
-//!                             admission.rs   who decodes, and whether the request is taken on at all
+//!                             group.rs, admission.rs   long prompts on several instances; who decodes; what is rejected
 //!                             instance.rs, queue.rs, decoding.rs, running.rs   what is known of instances and requests
 //!   started, first token,
 //!   finished, failed  ---> feedback.rs   what really happened     accuracy.rs   how far predictions are off
+//!   keys of the blocks --> replicate.rs   which prefixes deserve another copy
 //! ```
 //!
 //! Nothing here reads a clock: every call says what time it is, in seconds on any clock that does not go back. Once
@@ -18,9 +19,11 @@ mod admission;
 mod decide;
 mod decoding;
 mod feedback;
+mod group;
 mod instance;
 mod policy;
 mod queue;
+mod replicate;
 mod round;
 mod running;
 #[cfg(test)]
@@ -28,9 +31,11 @@ mod tests;
 
 pub use accuracy::Accuracy;
 pub use admission::{Admission, Reason, Rejection};
+pub use group::{Group, MOST_IN_GROUP};
 pub use instance::{Doubts, InstanceId, Report, Role};
 pub use policy::{Choice, Choose, Policy};
 pub use queue::LEVELS;
+pub use replicate::{Advice, Replication};
 pub use round::{Candidate, Round, Source, Way};
 pub use running::RequestId;
 
@@ -40,6 +45,7 @@ use crate::error::Result;
 use crate::id::{Id, Slab};
 use decoding::Decoding;
 use instance::Instance;
+use replicate::Replicator;
 use running::{Links, Running};
 
 /// Most instances at once.
@@ -78,6 +84,11 @@ pub struct Options {
     pub doubts: Doubts,
     /// The weight of a new observation in the pace of an instance, by which predictions are multiplied: 0 to 1.
     pub learning: f64,
+    /// Most instances that prefill a request together, if one alone would be too late for its class: 1 to
+    /// MOST_IN_GROUP.
+    pub most_in_group: usize,
+    /// When to advise copies of what is asked for often; None never does.
+    pub replication: Option<Replication>,
     pub admission: Admission,
     pub classes: [Class; CLASSES],
     /// Seconds that a request decodes, until `learning` has made them those that are observed. The same for all, as
@@ -102,6 +113,8 @@ impl Default for Options {
             seed: 0,
             doubts: Doubts::default(),
             learning: 0.1,
+            most_in_group: 1,
+            replication: None,
             admission: Admission::Everything,
             classes: [Class::default(); CLASSES],
             decode_seconds: 20.0,
@@ -141,6 +154,8 @@ pub struct Prefix {
 pub struct Decision {
     pub request: RequestId,
     pub prefill: InstanceId,
+    /// Who prefills it with that one: each a part of the layers.
+    pub group: Group,
     /// Who decodes; none if no instance does.
     pub decode: Option<InstanceId>,
     /// Blocks of the prefix that need not be computed: the instance's own, and those that are moved there.
@@ -187,6 +202,7 @@ pub struct Scheduler {
     rejections: u64,
     lost: u64,
     accuracy: Accuracy,
+    replicator: Option<Replicator>,
     candidates: Vec<Candidate>,
     rounds: u64,
     /// What was found at an instance, and in which round, by the index of its id.
@@ -213,6 +229,11 @@ impl Scheduler {
                 bail!(InvalidArgument, "{name} is {seconds} seconds: it can be 0 and above");
             }
         }
+        if !(1..=MOST_IN_GROUP).contains(&options.most_in_group) {
+            let most = options.most_in_group;
+            bail!(InvalidArgument, "a group of {most} instances: it can be of 1 to {MOST_IN_GROUP}");
+        }
+        options.replication.map_or(Ok(()), |replication| replication.check())?;
         if !(1e-3..=1e9).contains(&options.horizon) {
             bail!(InvalidArgument, "the horizon is {} seconds: it can be 0.001 to 1e9", options.horizon);
         }
@@ -232,6 +253,7 @@ impl Scheduler {
             rejections: 0,
             lost: 0,
             accuracy: Accuracy::default(),
+            replicator: options.replication.map(Replicator::new),
             candidates: Vec::new(),
             rounds: 0,
             found: Vec::new(),

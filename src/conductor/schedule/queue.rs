@@ -10,7 +10,7 @@ use crate::id::Slab;
 pub const LEVELS: usize = 4;
 
 /// Seconds; instants are on the clock of the calls.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Queue {
     line: Links,
     length: u32,
@@ -21,6 +21,22 @@ pub struct Queue {
     first_work: f64,
     /// When it will be empty; if it is, when that began.
     free_at: f64,
+    /// Until when it works for a request that stands in the queue of another.
+    held_until: f64,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            line: Links::default(),
+            length: 0,
+            pending: [0.0; LEVELS],
+            begun: 0.0,
+            first_work: 0.0,
+            free_at: 0.0,
+            held_until: f64::NEG_INFINITY,
+        }
+    }
 }
 
 impl Queue {
@@ -54,6 +70,12 @@ impl Queue {
         }
         let ahead: f64 = self.pending[level.min(LEVELS - 1)..].iter().sum();
         all.min(ahead + (self.begun + self.first_work - now).max(0.0))
+    }
+
+    /// From now on until then it works for a request in the queue of another.
+    pub fn hold(&mut self, until: f64) {
+        self.held_until = self.held_until.max(until);
+        self.extend(until);
     }
 
     /// Another party says how long a request waits: what is not known here is added.
@@ -94,7 +116,8 @@ impl Queue {
         self.line.unlink(requests, id);
         self.length -= 1;
         if self.length == 0 {
-            *self = Queue { free_at: now, ..Queue::default() };
+            let held_until = self.held_until;
+            *self = Queue { free_at: now.max(held_until), held_until, ..Queue::default() };
             return begun;
         }
         // Rounding must not leave less than nothing.
@@ -104,7 +127,7 @@ impl Queue {
             self.first_work = at(requests, self.line.first).map_or(0.0, |first| first.work);
         }
         let done = (now - self.begun).clamp(0.0, self.first_work);
-        self.free_at = now + (self.pending() - done).max(0.0);
+        self.free_at = (now + (self.pending() - done).max(0.0)).max(self.held_until);
         begun
     }
 }

@@ -43,6 +43,8 @@ pub struct Running {
     pub pace: f64,
     pub tokens: u64,
     pub cached: u64,
+    /// Prefilled by several instances: what it took says nothing of one.
+    pub is_shared: bool,
     /// When it decodes, as foreseen; how long that takes; and when it began.
     pub stay: Stay,
     pub decode_seconds: f64,

@@ -278,6 +278,53 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     }
 }
 
+#[test]
+fn a_long_prompt_is_prefilled_by_as_many_as_it_takes_to_be_in_time() {
+    let class = Class { ttft: 40.0, tbt: 0.1, limit: 1.0 };
+    let options = Options { most_in_group: 4, classes: [class; CLASSES], ..exact("global") };
+    let (mut scheduler, ids) = scheduler(options, 4);
+    assert_eq!(decided(scheduler.decide(&request(40), &[], 0.0)).group.size(), 1);
+    scheduler.report(ids[2], &Report { queue: Some(50.0), ..Report::default() }, 0.0).expect("fine");
+    // 100 chunks on the two that are idle take 50.5 seconds, and on three, one of which is busy for 40, 74.
+    let decision = decided(scheduler.decide(&request(100), &[], 0.0));
+    assert_eq!((decision.prefill, decision.group.others().collect::<Vec<_>>()), (ids[1], vec![ids[3]]));
+    assert_eq!((decision.ttft, decision.compute, decision.queue), (50.5, 50.5, 0.0));
+    // Both are busy until then, and the work of the one is not that of the other.
+    decided(scheduler.decide(&request(1), &[], 0.5));
+    let queues: Vec<f64> = scheduler.candidates().iter().map(|one| one.queue).collect();
+    assert_eq!(queues, [39.5, 50.0, 49.5, 50.0]);
+    scheduler.finished(decision.request, 50.5).expect("it is there");
+    assert_eq!(scheduler.instances.get(ids[1].0).expect("it is there").pace, 1.0);
+    assert!(Scheduler::new(Options { most_in_group: 9, ..exact("lb") }).is_err());
+}
+
+#[test]
+fn what_is_asked_for_often_is_copied_to_idle_instances_while_the_budget_lasts() {
+    let replication = Replication { blocks_per_second: 1.0, most_blocks: 10.0, uses: 3.0 };
+    let (mut scheduler, ids) = scheduler(Options { replication: Some(replication), ..exact("global") }, 3);
+    scheduler.report(ids[1], &Report { queue: Some(9.0), ..Report::default() }, 0.0).expect("fine");
+    let (keys, found) = ([11, 12, 13, 14, 15], [has(ids[0], 5), has(ids[1], 0), has(ids[2], 1)]);
+    let mut advise = |found: &[Prefix], now| scheduler.advise(&keys, found, now).expect("it can be asked");
+    let advised: Vec<Option<Advice>> = (0..5).map(|_| advise(&found, 0.0)).collect();
+    let copy = Advice { sender: ids[0], receiver: ids[2], from: 1, to: 4 };
+    // The fourth use is one more than a holder bears; the copy is on its way then.
+    assert_eq!(advised, [None, None, None, Some(copy), None]);
+    // It has come. Two holders bear six uses.
+    let found = [has(ids[0], 5), has(ids[1], 0), has(ids[2], 4)];
+    let more: Vec<bool> = (0..3).map(|_| advise(&found, 11.0).is_some()).collect();
+    assert_eq!(more, [false, true, false]);
+    // Others ask for other things. What nobody has cannot be copied, nor what all have.
+    assert!((0..20).all(|_| advise(&[], 12.0).is_none()));
+    let all = ids.iter().map(|id| has(*id, 5)).collect::<Vec<Prefix>>();
+    assert!((0..20).all(|_| advise(&all, 12.0).is_none()));
+    // The budget is 10 blocks and one more each second: not enough for four at once again.
+    let blocks: u32 = (0..40)
+        .filter_map(|_| advise(&[has(ids[0], 5), has(ids[1], 0)], 50.0))
+        .map(|one| one.to - one.from)
+        .sum();
+    assert!((4..=10).contains(&blocks), "{blocks}");
+}
+
 /// Two that prefill and two that decode, where 90 requests and 1,000 tokens fit.
 fn pair(options: Options) -> (Scheduler, Vec<InstanceId>) {
     let (mut scheduler, _) = scheduler(options, 2);

@@ -3,6 +3,7 @@
 mod cache;
 mod numbered;
 mod schedule;
+mod statistics;
 mod store;
 
 use clap::{Args, Subcommand};
@@ -16,6 +17,8 @@ pub struct SimulateArgs {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Prints the figures by which a trace is known.
+    Trace(statistics::StatisticsArgs),
     /// Prints which share of a trace's blocks caches of several sizes would have, under the policies that there are.
     Cache(cache::CacheArgs),
     /// Plays a trace on instances that prefill, and prints how long first tokens take under several ways to choose one.
@@ -26,6 +29,7 @@ enum Verb {
 
 pub fn run(args: &SimulateArgs) -> Result<(), String> {
     match &args.verb {
+        Verb::Trace(args) => statistics::run(args),
         Verb::Cache(args) => cache::run(args),
         Verb::Schedule(args) => schedule::run(args),
         Verb::Store(args) => store::run_seeds(args),

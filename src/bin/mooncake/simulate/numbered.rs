@@ -60,9 +60,9 @@ impl Trace {
     }
 }
 
-/// The published conversation, for tests that know its figures; they say so if it is not at hand.
+/// Where the published conversation is, for tests that know its figures; they say so if it is not at hand.
 #[cfg(test)]
-pub fn published(what: &str) -> Option<Trace> {
+pub fn published_path(what: &str) -> Option<std::path::PathBuf> {
     let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/traces");
     let folder = std::env::var_os("MOONCAKE_TRACES").map_or(beside, std::path::PathBuf::from);
     let path = folder.join("conversation_trace.jsonl");
@@ -70,5 +70,10 @@ pub fn published(what: &str) -> Option<Trace> {
         println!("skipped: {what} on the published trace: no {}", path.display());
         return None;
     }
-    Some(Trace::new(&trace::read(&path).expect("it is a trace")))
+    Some(path)
+}
+
+#[cfg(test)]
+pub fn published(what: &str) -> Option<Trace> {
+    published_path(what).map(|path| Trace::new(&trace::read(&path).expect("it is a trace")))
 }
