@@ -243,6 +243,38 @@ static void many_keys_are_asked_for_and_removed_at_once(void) {
   CHECK(!is_there(store, "m0") && !is_there(store, "m2"), "they stayed");
 }
 
+/* A second store joins the first one's master, gives memory of its own, and needs the key. */
+static void others_join_with_the_key_and_not_without(void) {
+  static const char KEY[] = "a secret that all of them share";
+  mc_store_options_t options = mc_store_options_default();
+  mc_store_t *first = NULL, *second = NULL, *stranger = NULL;
+  mc_store_segment_t segments[2];
+  size_t count = 0;
+  options.flags = MC_STORE_FLAG_NO_ENVIRONMENT;
+  options.memory_bytes = 4 << 20;
+  options.psk = KEY;
+  options.psk_length = sizeof KEY;
+  CHECK_OK(mc_store_open(&options, &first));
+  mc_store_info_t info = store_info_of(first);
+  options.masters = info.master_address;
+  options.node_name = "another";
+  CHECK_OK(mc_store_open(&options, &second));
+  CHECK_OK(mc_store_list_segments(second, -1, segments, 2, &count));
+  CHECK(count == 2, "%zu segments", count);
+  put_pattern(first, "shared", LARGE, 80);
+  check_pattern(second, "shared", LARGE, 80);
+  options.memory_bytes = 0;
+  options.node_name = NULL;
+  options.deadline_ms = 500;
+  options.psk_length = sizeof KEY - 2; /* not just without the NUL: to HMAC that is the same key */
+  CHECK_STATUS(MC_ERR_UNAUTHENTICATED, mc_store_open(&options, &stranger));
+  options.psk = NULL;
+  options.psk_length = 0;
+  CHECK_STATUS(MC_ERR_UNAUTHENTICATED, mc_store_open(&options, &stranger));
+  CHECK_OK(mc_store_close(second));
+  CHECK_OK(mc_store_close(first));
+}
+
 static void a_pointer_of_one_kind_is_none_of_another(void) {
   mc_engine_t *engine = engine_of_store(store);
   mc_store_info_t info = mc_store_info_default();
@@ -270,6 +302,7 @@ int main(void) {
   RUN(registered_memory_needs_no_more);
   RUN(keys_are_listed_page_by_page_and_removed_together);
   RUN(many_keys_are_asked_for_and_removed_at_once);
+  RUN(others_join_with_the_key_and_not_without);
   RUN(a_pointer_of_one_kind_is_none_of_another);
   CHECK_OK(mc_store_close(store));
   return 0;
