@@ -22,6 +22,8 @@ type MasterOptions struct {
 	DefaultQuotaBytes uint64
 	// Found says that there was no cluster before, so that nobody has to be waited for.
 	Found bool
+	// NoEnvironment ignores MC_* variables.
+	NoEnvironment bool
 }
 
 // Master knows which object of a store lies where.
@@ -33,7 +35,7 @@ func NewMaster(options *MasterOptions) (*Master, error) {
 		options = &MasterOptions{}
 	}
 	raw, failure := capi.MasterCreate(capi.MasterOptions{
-		Flags: flag(options.Found, 1), Listen: options.Listen, Eviction: options.Eviction, PSK: options.PSK,
+		Flags: flag(options.Found, 1) | flag(options.NoEnvironment, 2), Listen: options.Listen, Eviction: options.Eviction, PSK: options.PSK,
 		WorkerThreads: uint32(max(options.WorkerThreads, 0)), DefaultQuotaBytes: options.DefaultQuotaBytes,
 	})
 	if failure != nil {

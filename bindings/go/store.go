@@ -29,7 +29,7 @@ type StoreOptions struct {
 	Masters []string
 	// Tenant says whose objects these are.
 	Tenant string
-	// PSK is a secret that masters, nodes and clients share, 16 to 256 bytes.
+	// PSK is a secret that masters, nodes and clients share, 16 to 256 bytes; none: that in the file named by MC_PSK_FILE.
 	PSK []byte
 	// Engine moves the bytes and must outlive the store; nil: one of its own.
 	Engine *Engine

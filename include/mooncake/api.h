@@ -154,6 +154,11 @@
 #define MC_MASTER_FLAG_FOUND 1
 
 /**
+ * mc_master_create: ignores MC_* environment variables.
+ */
+#define MC_MASTER_FLAG_NO_ENVIRONMENT 2
+
+/**
  * mc_node_create: ignores MC_* environment variables in making its engine.
  */
 #define MC_NODE_FLAG_NO_ENVIRONMENT 1
@@ -826,7 +831,8 @@ typedef struct mc_store_options_t {
    */
   const char *tenant;
   /**
-   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+   * without one, nobody is authenticated.
    */
   const void *psk;
   /**
@@ -1271,7 +1277,8 @@ typedef struct mc_master_options_t {
    */
   const char *listen;
   /**
-   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+   * without one, nobody is authenticated.
    */
   const void *psk;
   /**
@@ -1364,7 +1371,8 @@ typedef struct mc_node_options_t {
    */
   const char *listen;
   /**
-   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+   * Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+   * without one, nobody is authenticated.
    */
   const void *psk;
   /**

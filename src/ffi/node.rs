@@ -29,6 +29,8 @@ pub struct mc_node_t {
 
 /// mc_master_create: there was no cluster before, so that nodes of one need not be waited for.
 pub const MC_MASTER_FLAG_FOUND: u64 = 1;
+/// mc_master_create: ignores MC_* environment variables.
+pub const MC_MASTER_FLAG_NO_ENVIRONMENT: u64 = 2;
 
 /// mc_node_create: ignores MC_* environment variables in making its engine.
 pub const MC_NODE_FLAG_NO_ENVIRONMENT: u64 = 1;
@@ -45,7 +47,8 @@ pub struct mc_master_options_t {
     pub flags: u64,
     /// "host:port" to listen on, port 0 for one that the kernel gives. NULL: 127.0.0.1 and such a port.
     pub listen: *const c_char,
-    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+    /// without one, nobody is authenticated.
     pub psk: *const c_void,
     /// Bytes of `psk`.
     pub psk_length: usize,
@@ -104,7 +107,8 @@ pub struct mc_node_options_t {
     /// "host:port" to listen on, port 0 for one that the kernel gives. NULL: such a port, of loopback where all masters
     /// are there, else of every address of the host.
     pub listen: *const c_char,
-    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+    /// without one, nobody is authenticated.
     pub psk: *const c_void,
     /// Bytes of `psk`.
     pub psk_length: usize,
@@ -182,7 +186,8 @@ pub unsafe extern "C" fn mc_master_create(
 /// # Safety
 /// The strings in `options` are readable.
 unsafe fn master_options(options: &mc_master_options_t) -> Result<server::Options> {
-    check_flags(options.flags, MC_MASTER_FLAG_FOUND, "options->flags")?;
+    check_flags(options.flags, MC_MASTER_FLAG_FOUND | MC_MASTER_FLAG_NO_ENVIRONMENT, "options->flags")?;
+    let no_environment = options.flags & MC_MASTER_FLAG_NO_ENVIRONMENT != 0;
     if options.worker_threads > 16 {
         bail!(InvalidArgument, "options->worker_threads is {}: 1 to 16, or 0", options.worker_threads);
     }
@@ -191,7 +196,7 @@ unsafe fn master_options(options: &mc_master_options_t) -> Result<server::Option
         (
             text(options.listen, "options->listen")?,
             text(options.eviction, "options->eviction")?,
-            psk_of(options.psk, options.psk_length)?,
+            psk_of(options.psk, options.psk_length, no_environment)?,
         )
     };
     let policy = match eviction {
@@ -297,12 +302,13 @@ pub unsafe extern "C" fn mc_node_create(
 unsafe fn node_options(options: &mc_node_options_t) -> Result<node::Options> {
     check_flags(options.flags, MC_NODE_FLAG_NO_ENVIRONMENT, "options->flags")?;
     check_flags(u64::from(options.reserved), 0, "options->reserved")?;
+    let no_environment = options.flags & MC_NODE_FLAG_NO_ENVIRONMENT != 0;
     // SAFETY: the caller's promise.
     let (masters, listen, psk, name, domain) = unsafe {
         (
             text(options.masters, "options->masters")?,
             text(options.listen, "options->listen")?,
-            psk_of(options.psk, options.psk_length)?,
+            psk_of(options.psk, options.psk_length, no_environment)?,
             text(options.name, "options->name")?.unwrap_or_default().to_owned(),
             text(options.domain, "options->domain")?.unwrap_or_default().to_owned(),
         )
@@ -316,7 +322,6 @@ unsafe fn node_options(options: &mc_node_options_t) -> Result<node::Options> {
         Some(listen) => address_of(listen, "options->listen")?,
         None => near(&masters),
     };
-    let no_environment = options.flags & MC_NODE_FLAG_NO_ENVIRONMENT != 0;
     Ok(node::Options {
         masters,
         listen,

@@ -11,6 +11,7 @@ use super::memory::mc_span_t;
 use super::opened::{self, Opened, Opening};
 use super::options::{self, Sized32, check_flags};
 use super::status::{MC_OK, mc_status_t};
+use crate::config;
 use crate::error::{Context, Result};
 use crate::store::client;
 use crate::sys::memory::Mem;
@@ -55,7 +56,8 @@ pub struct mc_store_options_t {
     pub masters: *const c_char,
     /// Whose objects these are, at most 256 bytes: keys of different tenants never meet. NULL: "".
     pub tenant: *const c_char,
-    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: nobody is authenticated.
+    /// Secret that masters, nodes and clients share, 16 to 256 bytes. NULL: that in the file named by MC_PSK_FILE;
+    /// without one, nobody is authenticated.
     pub psk: *const c_void,
     /// Bytes of `psk`.
     pub psk_length: usize,
@@ -181,8 +183,9 @@ unsafe fn opening(options: &mc_store_options_t) -> Result<Opening> {
         Some(masters) => opened::listed(&masters, "options->masters")?,
         None => Vec::new(),
     };
+    let no_environment = options.flags & MC_STORE_FLAG_NO_ENVIRONMENT != 0;
     // SAFETY: the caller's promise.
-    let psk = unsafe { psk_of(options.psk, options.psk_length)? };
+    let psk = unsafe { psk_of(options.psk, options.psk_length, no_environment)? };
     let default = client::Options::default();
     let deadline = match options.deadline_ms {
         0 => default.deadline,
@@ -208,7 +211,7 @@ unsafe fn opening(options: &mc_store_options_t) -> Result<Opening> {
             ..default
         },
         engine,
-        no_environment: options.flags & MC_STORE_FLAG_NO_ENVIRONMENT != 0,
+        no_environment,
         memory_bytes: options.memory_bytes,
         node_name: string(options.node_name, "options->node_name")?.unwrap_or_default(),
         domain: string(options.domain, "options->domain")?.unwrap_or_default(),
@@ -217,17 +220,21 @@ unsafe fn opening(options: &mc_store_options_t) -> Result<Opening> {
     })
 }
 
-/// A secret, or none.
+/// A secret: the caller's, or the one that engines would have by the environment, or none.
 ///
 /// # Safety
 /// `psk` is NULL or readable for `length` bytes.
-pub unsafe fn psk_of(psk: *const c_void, length: usize) -> Result<Option<Vec<u8>>> {
+pub unsafe fn psk_of(psk: *const c_void, length: usize, no_environment: bool) -> Result<Option<Vec<u8>>> {
     // SAFETY: the caller's promise.
     let bytes = unsafe { slice(psk.cast::<u8>(), length, "options->psk")? };
     if !psk.is_null() && !(16..=256).contains(&length) {
         crate::bail!(InvalidArgument, "options->psk has {length} bytes: 16 to 256");
     }
-    Ok((!bytes.is_empty()).then(|| bytes.to_vec()))
+    match bytes {
+        [] if no_environment => Ok(None),
+        [] => config::psk(None),
+        given => Ok(Some(given.to_vec())),
+    }
 }
 
 /// Ends a store: operations under way end first; sessions and buffers end with it.

@@ -275,6 +275,29 @@ static void others_join_with_the_key_and_not_without(void) {
   CHECK_OK(mc_store_close(first));
 }
 
+/* Without one in the options the key is that of the environment, for all that the store starts. */
+static void the_key_comes_from_the_environment(void) {
+  char path[] = "/tmp/mooncake-key-XXXXXX";
+  int fd = mkstemp(path);
+  mc_store_options_t options = mc_store_options_default();
+  mc_store_t *first = NULL, *second = NULL;
+  CHECK(fd >= 0 && write(fd, "0123456789abcdef", 16) == 16 && close(fd) == 0, "%s: %s", path, strerror(errno));
+  setenv("MC_PSK_FILE", path, 1);
+  CHECK_OK(mc_store_open(&options, &first));
+  put_pattern(first, "key", LARGE, 81);
+  mc_store_info_t info = store_info_of(first);
+  options.masters = info.master_address;
+  CHECK_OK(mc_store_open(&options, &second));
+  check_pattern(second, "key", LARGE, 81);
+  CHECK_OK(mc_store_close(second));
+  options.flags = MC_STORE_FLAG_NO_ENVIRONMENT;
+  options.deadline_ms = 500;
+  CHECK_STATUS(MC_ERR_UNAUTHENTICATED, mc_store_open(&options, &second));
+  unsetenv("MC_PSK_FILE");
+  unlink(path);
+  CHECK_OK(mc_store_close(first));
+}
+
 static void a_pointer_of_one_kind_is_none_of_another(void) {
   mc_engine_t *engine = engine_of_store(store);
   mc_store_info_t info = mc_store_info_default();
@@ -303,6 +326,7 @@ int main(void) {
   RUN(keys_are_listed_page_by_page_and_removed_together);
   RUN(many_keys_are_asked_for_and_removed_at_once);
   RUN(others_join_with_the_key_and_not_without);
+  RUN(the_key_comes_from_the_environment);
   RUN(a_pointer_of_one_kind_is_none_of_another);
   CHECK_OK(mc_store_close(store));
   return 0;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::compat::{Registrations, ServerName, Transports};
+use crate::config;
 use crate::config::mooncake::Environment;
 use crate::error::{Code, Context, Error, Result};
 use crate::ffi::live;
@@ -149,7 +150,12 @@ impl Place {
 impl Running {
     fn open(masters: Vec<String>, place: &Place, bytes: u64) -> Result<Running> {
         let name = opened::open(Opening {
-            client: Options { masters: masters.clone(), ..Options::default() },
+            client: Options {
+                masters: masters.clone(),
+                // Its nodes have it from there, too.
+                psk: config::psk(None)?.map(Arc::from),
+                ..Options::default()
+            },
             engine: None,
             no_environment: false,
             memory_bytes: 0,

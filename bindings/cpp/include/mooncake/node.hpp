@@ -19,6 +19,7 @@ struct MasterOptions {
   std::uint64_t default_quota_bytes = 0;
   /// There was no cluster before, so that nobody has to be waited for.
   bool found = false;
+  bool no_environment = false;
 };
 
 /// It knows which object lies where. What it knows ends with it, and the nodes tell the next one.
@@ -44,6 +45,7 @@ class Master {
   static mc_master_t* create(const MasterOptions& from) {
     mc_master_options_t raw = mc_master_options_default();
     if (from.found) raw.flags |= MC_MASTER_FLAG_FOUND;
+    if (from.no_environment) raw.flags |= MC_MASTER_FLAG_NO_ENVIRONMENT;
     raw.listen = detail::option_text(from.listen, "listen");
     raw.psk = from.psk.empty() ? nullptr : from.psk.data();
     raw.psk_length = from.psk.size();

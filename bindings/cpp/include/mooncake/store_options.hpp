@@ -15,7 +15,7 @@ struct StoreOptions {
   std::string masters;
   /// Whose objects these are.
   std::string tenant;
-  /// Secret that masters, nodes and clients share, 16 to 256 bytes; "": nobody is authenticated.
+  /// Secret that masters, nodes and clients share, 16 to 256 bytes; "": that in the file named by MC_PSK_FILE, if any.
   std::string psk;
   /// Engine through which the bytes go, for memory that is registered and for completion queues; it must outlive the
   /// store. nullptr: one of its own.
