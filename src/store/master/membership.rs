@@ -25,6 +25,11 @@ impl State {
         self.lead.phase == Phase::Serving
     }
 
+    /// It serves, and a quorum said so lately: one that slept has been replaced, although it heard nothing of it.
+    pub fn is_serving_at(&self, now: u64) -> bool {
+        self.is_serving() && self.may_serve(now).is_ok()
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.lead.epoch
     }

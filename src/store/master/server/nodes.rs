@@ -16,7 +16,7 @@ use super::core::Core;
 pub fn greet(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let Greet {} = decode(body)?;
     core.counters.note(Greet::METHOD, 1, 0);
-    let (epoch, is_serving) = core.work(|inner, _| (inner.state.epoch(), inner.state.is_serving()));
+    let (epoch, is_serving) = core.work(|inner, now| (inner.state.epoch(), inner.state.is_serving_at(now)));
     let welcome = Welcome {
         master: core.master.0,
         epoch: epoch.0,
