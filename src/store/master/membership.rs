@@ -332,8 +332,10 @@ impl State {
         self.lead.nodes.retain(|id, node| !gone(id, node));
         // Those who asked for it wait for the word. If it is lost, they say hello, and get it again.
         left.into_iter().for_each(|node| self.send(node, Command::Expelled { view: view.id }));
-        // Nobody asks for the others' votes any more, and their names turn them away.
-        self.lead.dead.retain(|node| view.contains(*node));
+        // Nobody asks for the others' votes any more, and their names turn them away; but while a record of one is there,
+        // what it said before it died may still come and be counted.
+        let nodes = &self.lead.nodes;
+        self.lead.dead.retain(|node| view.contains(*node) || nodes.contains_key(node));
     }
 
     /// Lets go of nodes outside the view: of those that were in an earlier one, which are told, and of those that are not

@@ -335,12 +335,8 @@ impl SimMaster {
         }
         for (node, spot) in spots.into_iter().filter(|(node, _)| self.state.view().contains(*node)) {
             let Some(node) = nodes.iter().flatten().find(|one| one.inventory.id() == node) else { continue };
-            let is_committed = node.inventory.entries().any(|entry| {
-                entry.generation == spot.generation
-                    && entry.offset == spot.offset
-                    && entry.state == EntryState::Committed
-            });
-            if !is_committed {
+            let state = node.inventory.entry(spot).map(|entry| entry.state);
+            if state != Some(EntryState::Committed) {
                 context.violated(|| format!("key {key} is acknowledged, and {spot:?} is not committed"));
             }
         }

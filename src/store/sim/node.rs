@@ -87,7 +87,7 @@ impl SimNode {
         for entry in self.inventory.entries().filter(|entry| entry.state == EntryState::Committed) {
             let key = key_of(&entry.key);
             if key < PINNED_KEYS {
-                held.entry(key).or_default().insert(entry.version.0);
+                *held.entry(key).or_default().entry(entry.version.0).or_default() += 1;
             }
         }
         held
@@ -246,10 +246,8 @@ impl SimNode {
                     return Some(Touched::Refused);
                 }
                 let lane = *self.lanes.entry(writer).or_default();
-                let is_open = self.inventory.entries().any(|entry| {
-                    entry.generation == spot.generation && entry.state == EntryState::Writing { writer }
-                });
-                if is_open && writes_directly(writer) {
+                let state = self.inventory.entry(spot).map(|entry| entry.state);
+                if state == Some(EntryState::Writing { writer }) && writes_directly(writer) {
                     context.truth.opened(Writing { writer, node, spot, length });
                 }
                 Some(Touched::Lane(lane))
@@ -290,17 +288,6 @@ impl SimNode {
                 }
             }
             Touch::Evidence(evidence) => {
-                if let Evidence::Done { generation, .. } = evidence {
-                    let mine = self.inventory.entries().filter(|entry| entry.generation == generation);
-                    let spots: Vec<Spot> = mine
-                        .map(|entry| Spot { segment: entry.segment, offset: entry.offset, generation })
-                        .collect();
-                    for (id, spot) in
-                        self.ids.iter().flat_map(|id| spots.iter().map(move |spot| (*id, *spot)))
-                    {
-                        context.truth.closed(id, spot);
-                    }
-                }
                 let reactions = self.inventory.evidence(now, evidence);
                 self.react(context, reactions, None);
                 None
@@ -375,4 +362,53 @@ impl SimNode {
 /// Half of the writers write into memory themselves, past everything that could look at it.
 pub fn writes_directly(writer: ClientId) -> bool {
     writer.0.is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::world::World;
+    use super::*;
+    use crate::store::message::{Command, Order};
+    use crate::store::object::{Epoch, MasterId};
+
+    #[test]
+    fn a_late_prepare_of_a_committed_stripe_opens_it_to_nobody_while_another_stripe_is_written() {
+        let mut context = World::new(0, Options::default()).context;
+        let mut sim = SimNode::new(&mut context, Address { place: Place::Node(0), start: 2 });
+        let (node, writer, epoch) = (NodeId(2), ClientId(6), Epoch(1));
+        let generation = Generation(epoch.first_generation().0 + 1);
+        let command = Command::Claim { ask: 0, after: None };
+        let floor = epoch.first_generation();
+        sim.inventory.obey(0, &Order { epoch, master: MasterId(1), to: node, floor, command });
+        let prepare = |offset: u64| Touch::Prepare {
+            node,
+            writer,
+            entry: Box::new(Entry {
+                segment: FIRST,
+                offset,
+                length: CELL,
+                generation,
+                tenant: "a".into(),
+                key: b"k".as_slice().into(),
+                version: Version(generation.0),
+                size: 2 * CELL,
+                stripe: (offset / CELL) as u16,
+                stripes: 2,
+                replicas: 1,
+                hard_pin: false,
+                soft_pin_ms: 0,
+                group: "".into(),
+                state: EntryState::Writing { writer },
+            }),
+        };
+        let whole = Extent { node, segment: FIRST, offset: 0, length: CELL, generation };
+        sim.touch(&mut context, prepare(0));
+        sim.touch(&mut context, prepare(CELL));
+        assert!(context.truth.take_memory(0, &[whole]).is_some());
+        let spot = Spot { segment: FIRST, offset: 0, generation };
+        sim.touch(&mut context, Touch::Commit { node, spot, writer });
+        sim.touch(&mut context, prepare(0));
+        assert_eq!(context.truth.take_memory(0, &[whole]), None);
+    }
 }

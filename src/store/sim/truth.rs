@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::message::Spot;
-use crate::store::object::{ClientId, Extent, NodeId, SegmentId, Version};
+use crate::store::object::{ClientId, Extent, Generation, NodeId, SegmentId, Version};
 
 use super::message::Address;
 use super::world::NODES;
@@ -36,8 +36,8 @@ pub struct Missing {
     pub master: usize,
 }
 
-/// Versions by key.
-pub type Held = BTreeMap<u16, BTreeSet<u64>>;
+/// Pieces by key and version.
+pub type Held = BTreeMap<u16, BTreeMap<u64, usize>>;
 
 #[derive(Default)]
 pub struct Truth {
@@ -54,7 +54,7 @@ pub struct Truth {
     granted: BTreeMap<u16, u64>,
     /// Acknowledged, pinned, and nobody tried to remove it since: the version, and since when.
     pinned: BTreeMap<u16, (u64, u64)>,
-    /// Versions that every node had committed, once.
+    /// Versions of which every piece was committed, once.
     whole: BTreeSet<u64>,
     /// Versions up to these were being removed.
     doomed: BTreeMap<u16, u64>,
@@ -62,6 +62,8 @@ pub struct Truth {
     held: [Held; NODES],
     pub readings: Vec<Reading>,
     writings: Vec<Writing>,
+    /// Grants whose writers said that they are done. What they sent before may still arrive, but no bytes.
+    done: BTreeSet<(ClientId, Generation)>,
     pub missing: Vec<Missing>,
 }
 
@@ -110,9 +112,16 @@ impl Truth {
     }
 
     pub fn opened(&mut self, writing: Writing) {
-        if !self.writings.iter().any(|one| (one.node, one.spot) == (writing.node, writing.spot)) {
+        let is_known = self.writings.iter().any(|one| (one.node, one.spot) == (writing.node, writing.spot));
+        if !is_known && !self.done.contains(&(writing.writer, writing.spot.generation)) {
             self.writings.push(writing);
         }
+    }
+
+    /// A writer sends no more bytes under this grant, whatever of it nodes open or close from now on.
+    pub fn done(&mut self, writer: ClientId, generation: Generation) {
+        self.done.insert((writer, generation));
+        self.writings.retain(|one| (one.writer, one.spot.generation) != (writer, generation));
     }
 
     pub fn closed(&mut self, node: NodeId, spot: Spot) {
@@ -135,8 +144,8 @@ impl Truth {
         for (key, versions) in held {
             let Some((version, _)) = self.pinned.get(&key).copied() else { continue };
             let is_left = (0..NODES).any(|node| self.holds_exactly(node, key));
-            let had_newer = versions.iter().any(|one| *one > version && self.whole.contains(one));
-            if self.moved.contains(&key) || had_newer || versions.contains(&version) && !is_left {
+            let had_newer = versions.keys().any(|one| *one > version && self.whole.contains(one));
+            if self.moved.contains(&key) || had_newer || versions.contains_key(&version) && !is_left {
                 self.pinned.remove(&key);
             }
         }
@@ -156,7 +165,7 @@ impl Truth {
     }
 
     fn is_held(&self, key: u16, version: u64) -> bool {
-        self.held.iter().any(|held| held.get(&key).is_some_and(|all| all.contains(&version)))
+        self.held.iter().any(|held| held.get(&key).is_some_and(|all| all.contains_key(&version)))
     }
 
     /// True for the first time that a put is acknowledged.
@@ -194,29 +203,73 @@ impl Truth {
 
     pub fn holds_exactly(&self, node: usize, key: u16) -> bool {
         let Some((version, _)) = self.pinned.get(&key) else { return false };
-        self.held[node].get(&key).is_some_and(|held| held.contains(version))
+        self.held[node].get(&key).is_some_and(|held| held.contains_key(version))
     }
 
     /// Holds it, or what may have replaced it.
     fn holds(&self, node: usize, key: u16) -> bool {
         let Some((version, _)) = self.pinned.get(&key) else { return false };
         let counts = |one: &u64| one == version || one > version && self.whole.contains(one);
-        self.held[node].get(&key).is_some_and(|held| held.iter().any(counts))
+        self.held[node].get(&key).is_some_and(|held| held.keys().any(counts))
     }
 
     /// A node holds something else than before. A pinned key that was held must still be, by some node.
     pub fn see_node(&mut self, node: usize, held: Held) -> Option<String> {
         let before: Vec<u16> = self.pinned.keys().copied().filter(|key| self.holds(node, *key)).collect();
         self.held[node] = held;
-        for version in self.held[node].values().flatten() {
-            let nodes = self.grants.get(&Version(*version)).map_or(0, Vec::len);
-            let holders =
-                self.held.iter().filter(|held| held.values().any(|all| all.contains(version))).count();
-            if holders >= nodes {
+        for version in self.held[node].values().flat_map(BTreeMap::keys) {
+            let granted = self.grants.get(&Version(*version)).map_or(0, Vec::len);
+            // Where few nodes are there, one may have two replicas.
+            let held: usize =
+                self.held.iter().flat_map(|held| held.values()).filter_map(|all| all.get(version)).sum();
+            if held >= granted {
                 self.whole.insert(*version);
             }
         }
         let lost = before.into_iter().find(|key| !(0..NODES).any(|node| self.holds(node, *key)));
         lost.map(|key| format!("the last replica of key {key}, which was acknowledged, is dropped"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::Place;
+    use super::*;
+
+    const NODE: NodeId = NodeId(3);
+
+    fn spot(offset: u64) -> Spot {
+        Spot { segment: SegmentId(1), offset, generation: Generation(5) }
+    }
+
+    #[test]
+    fn a_writer_that_said_it_is_done_is_not_waited_for_whatever_it_sent_before() {
+        let mut truth = Truth::default();
+        truth.processes.insert(NODE, Address { place: Place::Node(0), start: 3 });
+        let writing = Writing { writer: ClientId(6), node: NODE, spot: spot(0), length: 100 };
+        let generation = Generation(7);
+        let extent = Extent { node: NODE, segment: SegmentId(1), offset: 50, length: 100, generation };
+        truth.opened(writing.clone());
+        assert!(truth.take_memory(0, &[extent]).is_some());
+        truth.done(writing.writer, writing.spot.generation);
+        assert_eq!(truth.take_memory(0, &[extent]), None, "its node may hear of it from a master first");
+        truth.opened(writing);
+        assert_eq!(truth.take_memory(0, &[extent]), None, "that was sent before");
+    }
+
+    #[test]
+    fn two_replicas_on_one_node_are_two() {
+        let is_lost_with = |replicas: usize| {
+            let mut truth = Truth::default();
+            let held = |version: u64, count: usize| Held::from([(1, BTreeMap::from([(version, count)]))]);
+            truth.grants.insert(Version(4), vec![(NodeId(2), spot(0))]);
+            truth.grants.insert(Version(5), vec![(NODE, spot(0)), (NODE, spot(100))]);
+            assert_eq!(truth.see_node(0, held(4, 1)), None);
+            truth.put(0, 1, 4, true);
+            assert_eq!(truth.see_node(1, held(5, replicas)), None);
+            truth.see_node(0, Held::new()).is_some()
+        };
+        assert!(is_lost_with(1), "half of a version replaces nothing");
+        assert!(!is_lost_with(2), "a new master takes the whole one");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::Code;
 use crate::store::master::{Grant, Located};
 use crate::store::message::{Evidence, Spot};
-use crate::store::object::{ClientId, Entry, Extent, NodeId, Version};
+use crate::store::object::{ClientId, Entry, Extent, Generation, NodeId, Version};
 
 use super::master::CELL;
 use super::message::{Address, Answer, Ask, Body, Place, Touch, Touched};
@@ -412,7 +412,10 @@ impl SimClient {
                 .values()
                 .any(|one| matches!(one.call, Call::Touch(_, Touch::Write { .. } | Touch::Prepare { .. })));
             let nodes: Vec<NodeId> = putting.grant.entries.iter().map(|(node, _)| *node).collect();
-            let generation = crate::store::object::Generation(version.0);
+            let generation = Generation(version.0);
+            if is_done {
+                context.truth.done(writer, generation);
+            }
             self.call(context, Call::Ask(Ask::PutRevoke { key, version, is_done }), 0);
             for node in nodes.into_iter().filter(|_| is_done) {
                 let evidence = Evidence::Done { writer, generation };
