@@ -189,7 +189,14 @@ impl Bench<'_> {
             let get = Get::new(&store, keys, self.buffer.mem(), size);
             let name = format!("get tcp 16 x {}", named(size));
             figures.push(self.measure(name, 16 * size, 16, vec![get])?);
-            let put = PutAgain { store: &store, from: self.buffer.mem(), size, count: 16, prefix: "b" };
+            let put = PutAgain {
+                store: &store,
+                from: self.buffer.mem(),
+                size,
+                count: 16,
+                prefix: "b",
+                keys: Vec::new(),
+            };
             let name = format!("put tcp 16 x {}", named(size));
             figures.push(self.measure(name, 16 * size, 16, vec![put])?);
         }
@@ -240,7 +247,7 @@ impl Bench<'_> {
     fn puts(&self) -> Result<Vec<Figure>, String> {
         let store = self.client(OVER_TCP, &self.master.address)?;
         let from = self.buffer.mem();
-        let put = |prefix| PutAgain { store: &store, from, size: 64, count: 1, prefix };
+        let put = |prefix| PutAgain { store: &store, from, size: 64, count: 1, prefix, keys: Vec::new() };
         let one = self.measure("put tcp 64 B", 64, 1, vec![put("one")])?;
         let four = ["a", "b", "c", "d"].map(put).into();
         Ok(vec![one, self.measure("put tcp 64 B, 4 threads", 64, 1, four)?])
@@ -359,29 +366,32 @@ impl Mover for Exists<'_> {
     }
 }
 
-/// Replaces the same objects again and again.
+/// Puts new objects, and removes them when the time is not taken.
 struct PutAgain<'a> {
     store: &'a Store,
     from: Mem,
     size: usize,
     count: usize,
     prefix: &'static str,
+    keys: Vec<Vec<u8>>,
 }
 
 impl Mover for PutAgain<'_> {
     fn step(&mut self, step: u64) -> Result<(), String> {
-        // Another set each time: what was replaced is not free at once.
-        let set = step % 8;
-        let keys: Vec<Vec<u8>> = (0..self.count)
-            .map(|index| format!("{}-{}-{set}-{index:020}", self.prefix, self.size).into())
-            .collect();
+        let key = |index| format!("{}-{}-{step:016}-{index:04}", self.prefix, self.size).into();
+        self.keys = (0..self.count).map(key).collect();
         let pieces: Vec<[Mem; 1]> =
             (0..self.count).map(|index| [self.from.part(index * self.size, self.size)]).collect();
         let puts: Vec<Put<'_>> =
-            keys.iter().zip(&pieces).map(|(key, from)| Put { key, from: from.as_slice() }).collect();
-        let options = PutOptions { upsert: true, ..Default::default() };
-        let results = self.store.put(&puts, &options);
+            self.keys.iter().zip(&pieces).map(|(key, from)| Put { key, from: from.as_slice() }).collect();
+        let results = self.store.put(&puts, &PutOptions::default());
         results.into_iter().try_for_each(|result| result.map(drop).map_err(|failure| text(failure.error)))
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
+        let removed = self.store.remove(&keys, false, None);
+        removed.into_iter().try_for_each(|result| result.map_err(|failure| text(failure.error)))
     }
 }
 
