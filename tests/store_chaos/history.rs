@@ -20,19 +20,6 @@ impl Change {
     }
 }
 
-/// How long a call to a master waits before it is asked again, and how long the proxy holds bytes back at most.
-const ATTEMPT_NS: u64 = 1_900_000_000;
-const LATE_NS: u64 = 15_000_000_000;
-
-impl Change {
-    /// A removal that was asked more than once, of which a copy may come after a later put: docs/store-protocol.md has it
-    /// among what is missing.
-    fn may_come_late(&self, put: &Change) -> bool {
-        let was_quick = self.end.as_ref().is_some_and(|(end, _)| end - self.begun < ATTEMPT_NS);
-        self.replicas == 0 && !was_quick && self.version < put.version && put.begun < self.begun + LATE_NS
-    }
-}
-
 pub enum What {
     Version(u64),
     Short(Vec<u8>),
@@ -140,8 +127,7 @@ impl History {
             changes[last.unwrap_or(0)..].iter().filter(|change| change.begun <= ended).collect();
         let nothing = self.may_lose
             || last.is_none()
-            || candidates.iter().any(|change| change.replicas == 0 || self.may_be_lost(change, ended))
-            || candidates.iter().any(|put| changes.iter().any(|removal| removal.may_come_late(put)));
+            || candidates.iter().any(|change| change.replicas == 0 || self.may_be_lost(change, ended));
         (candidates, nothing)
     }
 

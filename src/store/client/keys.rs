@@ -25,6 +25,9 @@ pub struct Listed {
     pub replicas: u32,
 }
 
+/// Objects of a list, and where the next ones begin.
+pub type Page = (Vec<Listed>, Option<(u32, u32)>);
+
 /// Keys that begin so, and in which the regular expression is found somewhere. Empty is all.
 #[derive(Clone, Debug, Default)]
 pub struct Matching {
@@ -81,6 +84,7 @@ impl Store {
                 tenant: self.tenant.clone(),
                 keys: chunk.iter().map(|key| key.to_vec()).collect(),
                 unless_leased,
+                ..Default::default()
             };
             let reply = self.masters.ask_until(&call, until, true, all_not_ready);
             let reply = reply.map(|(reply, _)| reply);
@@ -106,6 +110,7 @@ impl Store {
                 unless_leased,
                 from,
                 limit: STEP,
+                ..Default::default()
             };
             let step = match self.masters.ask(&call, until, true) {
                 // Another master leads by now, and what is left begins at its first object.
@@ -133,7 +138,7 @@ impl Store {
         from: Option<(u32, u32)>,
         limit: u32,
         deadline: Option<Duration>,
-    ) -> Result<(Vec<Listed>, Option<(u32, u32)>)> {
+    ) -> Result<Page> {
         let call = master::List {
             tenant: self.tenant.clone(),
             matching: Some(matching.wire()),

@@ -24,6 +24,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 struct Current {
     client: Arc<Client>,
     welcome: Welcome,
+    /// When that was said, or a little later.
+    greeted_ns: u64,
+}
+
+impl Current {
+    /// This moment by the master's clock, or a little earlier.
+    fn at_master_ms(&self, then_ns: u64) -> u64 {
+        self.welcome.now_ms + then_ns.saturating_sub(self.greeted_ns) / 1_000_000
+    }
 }
 
 pub struct Masters {
@@ -77,7 +86,8 @@ impl Masters {
             let current = self.current(deadline_ns)?;
             let asked_ns = clock::now_ns();
             let patience = if C::WAITS_FOR_NODES { deadline_ns } else { attempt(deadline_ns) };
-            let error = match ask(&current.client, call, patience) {
+            let expiring = call.expiring(current.at_master_ms(patience));
+            let error = match ask(&current.client, expiring.as_ref().unwrap_or(call), patience) {
                 Ok(reply) if is_not_ready(&reply) && !is_over(deadline_ns) => None,
                 Ok(reply) => return Ok((reply, asked_ns)),
                 Err(error) => Some(error),
@@ -154,16 +164,17 @@ impl Masters {
     fn greet(&self, name: &str, deadline_ns: u64) -> Result<Arc<Current>> {
         let client = Client::new(&self.reactor, 0, Address::Tcp(resolve(name)?), self.terms.clone());
         let welcome = ask(&client, &Greet {}, attempt(deadline_ns))?;
+        let greeted_ns = clock::now_ns();
         if !welcome.local.is_empty() && !self.no_local {
             // Where both are on one host there is a shorter way. Nobody else can have its name.
             let local =
                 Client::new(&self.reactor, 0, Address::Local(welcome.local.clone()), self.terms.clone());
             if ask(&local, &Greet {}, attempt(deadline_ns)).is_ok_and(|other| other.master == welcome.master)
             {
-                return Ok(Arc::new(Current { client: local, welcome }));
+                return Ok(Arc::new(Current { client: local, welcome, greeted_ns }));
             }
         }
-        Ok(Arc::new(Current { client, welcome }))
+        Ok(Arc::new(Current { client, welcome, greeted_ns }))
     }
 }
 

@@ -23,10 +23,12 @@ impl Sums {
     /// Keeps what a footer said, once it was found right.
     pub fn keep(&self, lease: &Lease, replica: usize, checksums: impl FnOnce() -> Option<Box<[u32]>>) {
         let is_plain = lease.replicas.get(replica).is_some_and(|replica| replica.stripes.len() == 1);
-        if lease.size <= LARGEST && is_plain && self.0.get().is_none() {
-            if let Some(checksums) = checksums() {
-                let _ = self.0.set((replica, checksums));
-            }
+        if lease.size <= LARGEST
+            && is_plain
+            && self.0.get().is_none()
+            && let Some(checksums) = checksums()
+        {
+            let _ = self.0.set((replica, checksums));
         }
     }
 }

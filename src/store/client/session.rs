@@ -217,10 +217,13 @@ impl Store {
     }
 }
 
+/// A key, and the lease by which it is read.
+type Reading = (Box<[u8]>, Arc<Lease>);
+
 /// Objects that are being read, each in the version that it had when the session began.
 pub struct GetSession {
     store: Arc<Store>,
-    items: Mutex<Vec<Option<(Box<[u8]>, Arc<Lease>)>>>,
+    items: Mutex<Vec<Option<Reading>>>,
 }
 
 impl GetSession {
@@ -257,7 +260,7 @@ impl GetSession {
         Ok(got)
     }
 
-    fn item(&self, index: usize) -> Result<(Box<[u8]>, Arc<Lease>)> {
+    fn item(&self, index: usize) -> Result<Reading> {
         self.items.lock().get(index).and_then(Option::clone).ok_or_else(ended)
     }
 

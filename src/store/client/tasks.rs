@@ -68,7 +68,7 @@ impl Store {
 
     /// Gives up replicas beyond `keep`, at least one; how many those were.
     pub fn trim(&self, key: &[u8], keep: u32, deadline: Option<Duration>) -> Result<u64> {
-        let call = Trim { tenant: self.tenant.clone(), key: key.to_vec(), keep };
+        let call = Trim { tenant: self.tenant.clone(), key: key.to_vec(), keep, ..Default::default() };
         let given_up = outcomes(self.masters.ask(&call, self.until(deadline), true), 1).remove(0);
         self.leases.forget(key);
         given_up

@@ -11,11 +11,14 @@ use crate::store::master::{Grant as Granted, Located as Found};
 use crate::store::object::{self, NodeId, ReplicateConfig, Version};
 
 macro_rules! calls {
-    ($($number:literal $request:ident -> $reply:ident;)*) => {$(
+    ($($number:literal $request:ident -> $reply:ident $(, $expires:ident)?;)*) => {$(
         impl Call for $request {
             const METHOD: u16 = $number;
             const WAITS_FOR_NODES: bool = matches!($number, 5 | 8 | 9);
             type Reply = $reply;
+            $(fn expiring(&self, at_ms: u64) -> Option<Self> {
+                Some($request { $expires: at_ms, ..self.clone() })
+            })?
         }
     )*
     /// Every method of a master, for those who count them.
@@ -31,14 +34,14 @@ calls! {
     5 PutCommit -> Results;
     6 PutRevoke -> Results;
     7 PutExtend -> Results;
-    8 Remove -> Results;
-    9 RemoveWhere -> RemoveWhereReply;
+    8 Remove -> Results, expires_ms;
+    9 RemoveWhere -> RemoveWhereReply, expires_ms;
     10 List -> ListReply;
     11 Renew -> Results;
     12 Contacts -> ContactsReply;
     13 Copy -> TaskStarted;
     14 Move -> TaskStarted;
-    15 Trim -> Results;
+    15 Trim -> Results, expires_ms;
     16 Drain -> TaskStarted;
     17 Task -> TaskReply;
     18 CancelTask -> Results;
@@ -68,6 +71,9 @@ pub struct Welcome {
     pub lease_ms: u64,
     #[prost(uint64, tag = "7")]
     pub term_ms: u64,
+    /// The master's clock, by which calls expire.
+    #[prost(uint64, tag = "8")]
+    pub now_ms: u64,
 }
 
 /// One status for each thing that was asked for, in order.
@@ -347,6 +353,10 @@ pub struct Remove {
     /// BUSY instead of taking an object away from its readers.
     #[prost(bool, tag = "3")]
     pub unless_leased: bool,
+    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
+    /// 0: never.
+    #[prost(uint64, tag = "15")]
+    pub expires_ms: u64,
 }
 
 /// Which keys are meant: those that begin so, and match.
@@ -380,6 +390,10 @@ pub struct RemoveWhere {
     pub from: Option<ListCursor>,
     #[prost(uint32, tag = "5")]
     pub limit: u32,
+    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
+    /// 0: never.
+    #[prost(uint64, tag = "15")]
+    pub expires_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -500,6 +514,10 @@ pub struct Trim {
     /// Replicas that stay.
     #[prost(uint32, tag = "3")]
     pub keep: u32,
+    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
+    /// 0: never.
+    #[prost(uint64, tag = "15")]
+    pub expires_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -45,6 +45,11 @@ pub trait Call: Message + Default {
     /// It may be answered only when nodes have done their part.
     const WAITS_FOR_NODES: bool = false;
     type Reply: Message + Default;
+
+    /// The same call, not to be carried out after this time by the master's clock; None for calls that may come late.
+    fn expiring(&self, _at_ms: u64) -> Option<Self> {
+        None
+    }
 }
 
 /// Reads the body of a call or an answer.

@@ -31,6 +31,21 @@ fn what_was_put_is_found_and_what_was_removed_is_not() {
 }
 
 #[test]
+fn a_removal_that_comes_later_than_its_sender_waited_is_not_done() {
+    let world = World::new(1, "");
+    let master = world.master();
+    let line = world.caller(&master);
+    world.serving(&line);
+    world.put(&line, &[b"a"], 1);
+    let now_ms = line.ask(&Greet {}).expect("an answer").now_ms;
+    let late = Remove { expires_ms: now_ms - 1, ..removal(&[b"a"]) };
+    assert_eq!(line.ask(&late).expect_err("late").code, Code::Timeout);
+    assert_eq!(line.exists(&[b"a"]).statuses, [0]);
+    let in_time = Remove { expires_ms: now_ms + 60_000, ..removal(&[b"a"]) };
+    assert_eq!(codes(line.ask(&in_time).expect("an answer")), [None]);
+}
+
+#[test]
 fn a_batch_has_one_status_for_each_key_and_odd_keys_are_keys() {
     let world = World::new(1, "0123456789abcdef");
     let master = world.master();
@@ -150,7 +165,14 @@ fn keys_are_listed_and_removed_by_prefix_and_by_expression_page_by_page() {
     let (mut removed, mut from) = (0, None);
     loop {
         let tenant = "t".to_owned();
-        let step = RemoveWhere { tenant, matching: matching("[05]$"), unless_leased: false, from, limit: 2 };
+        let step = RemoveWhere {
+            tenant,
+            matching: matching("[05]$"),
+            unless_leased: false,
+            from,
+            limit: 2,
+            ..Default::default()
+        };
         let reply = line.ask(&step).expect("an answer");
         removed += reply.removed;
         from = reply.next;
@@ -186,7 +208,7 @@ fn tenants_have_quotas_and_tasks_can_be_asked_about() {
     let copied = wait(line.ask(&copy).expect("started").task);
     assert_eq!((copied.state, copied.moved_objects, copied.moved_bytes), (2, 1, 100));
     assert_eq!(line.exists(&[b"a"]).replicas, [2]);
-    let trim = Trim { tenant: tenant.clone(), key: key.clone(), keep: 1 };
+    let trim = Trim { tenant: tenant.clone(), key: key.clone(), keep: 1, expires_ms: 0 };
     assert_eq!(line.ask(&trim).expect("an answer").results, [Outcome { failed: None, value: 1 }]);
     let moving =
         |from: &str| Move { tenant: tenant.clone(), key: key.clone(), from: from.into(), preferred: vec![] };
