@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,9 +11,10 @@ use super::Options;
 use super::calls::ask;
 use crate::error::{Code, Error, Result};
 use crate::rpc::{Address, Client, Terms};
-use crate::store::wire::master::{Greet, Welcome};
+use crate::store::wire::master::{Greet, Stamp, Welcome};
 use crate::store::wire::{Call, MASTER_SERVICE};
 use crate::sys::clock;
+use crate::sys::random;
 use crate::sys::reactor::Reactor;
 use crate::{bail, fail};
 
@@ -36,6 +38,9 @@ impl Current {
 }
 
 pub struct Masters {
+    /// For stamps.
+    id: u64,
+    calls: AtomicU64,
     addresses: Vec<String>,
     no_local: bool,
     terms: Terms,
@@ -59,6 +64,8 @@ impl Masters {
             bail!(InvalidArgument, "no master was named");
         }
         Ok(Masters {
+            id: u64::from_le_bytes(random::bytes()),
+            calls: AtomicU64::new(1),
             addresses: options.masters.clone(),
             no_local: options.no_local,
             terms: Terms { service: MASTER_SERVICE, psk: options.psk.clone() },
@@ -82,12 +89,15 @@ impl Masters {
         again: bool,
         is_not_ready: impl Fn(&C::Reply) -> bool,
     ) -> Result<(C::Reply, u64)> {
+        let (id, mut number) = (self.calls.fetch_add(1, Ordering::Relaxed), 0);
         loop {
             let current = self.current(deadline_ns)?;
             let asked_ns = clock::now_ns();
             let patience = if C::WAITS_FOR_NODES { deadline_ns } else { attempt(deadline_ns) };
-            let expiring = call.expiring(current.at_master_ms(patience));
-            let error = match ask(&current.client, expiring.as_ref().unwrap_or(call), patience) {
+            number += 1;
+            let expires_ms = current.at_master_ms(patience);
+            let stamped = call.stamped(Stamp { caller: self.id, call: id, attempt: number, expires_ms });
+            let error = match ask(&current.client, stamped.as_ref().unwrap_or(call), patience) {
                 Ok(reply) if is_not_ready(&reply) && !is_over(deadline_ns) => None,
                 Ok(reply) => return Ok((reply, asked_ns)),
                 Err(error) => Some(error),

@@ -11,13 +11,13 @@ use crate::store::master::{Grant as Granted, Located as Found};
 use crate::store::object::{self, NodeId, ReplicateConfig, Version};
 
 macro_rules! calls {
-    ($($number:literal $request:ident -> $reply:ident $(, $expires:ident)?;)*) => {$(
+    ($($number:literal $request:ident -> $reply:ident $(, $stamp:ident)?;)*) => {$(
         impl Call for $request {
             const METHOD: u16 = $number;
             const WAITS_FOR_NODES: bool = matches!($number, 5 | 8 | 9);
             type Reply = $reply;
-            $(fn expiring(&self, at_ms: u64) -> Option<Self> {
-                Some($request { $expires: at_ms, ..self.clone() })
+            $(fn stamped(&self, stamp: Stamp) -> Option<Self> {
+                Some($request { $stamp: Some(stamp), ..self.clone() })
             })?
         }
     )*
@@ -34,14 +34,14 @@ calls! {
     5 PutCommit -> Results;
     6 PutRevoke -> Results;
     7 PutExtend -> Results;
-    8 Remove -> Results, expires_ms;
-    9 RemoveWhere -> RemoveWhereReply, expires_ms;
+    8 Remove -> Results, stamp;
+    9 RemoveWhere -> RemoveWhereReply, stamp;
     10 List -> ListReply;
     11 Renew -> Results;
     12 Contacts -> ContactsReply;
     13 Copy -> TaskStarted;
     14 Move -> TaskStarted;
-    15 Trim -> Results, expires_ms;
+    15 Trim -> Results, stamp;
     16 Drain -> TaskStarted;
     17 Task -> TaskReply;
     18 CancelTask -> Results;
@@ -74,6 +74,22 @@ pub struct Welcome {
     /// The master's clock, by which calls expire.
     #[prost(uint64, tag = "8")]
     pub now_ms: u64,
+}
+
+/// Which attempt of which call this is, of calls that would undo what was done since if they came late.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Stamp {
+    /// One start of a client.
+    #[prost(fixed64, tag = "1")]
+    pub caller: u64,
+    #[prost(uint64, tag = "2")]
+    pub call: u64,
+    /// Rises each time that it is asked again.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// Until when its sender waits, by the master's clock.
+    #[prost(uint64, tag = "4")]
+    pub expires_ms: u64,
 }
 
 /// One status for each thing that was asked for, in order.
@@ -353,10 +369,8 @@ pub struct Remove {
     /// BUSY instead of taking an object away from its readers.
     #[prost(bool, tag = "3")]
     pub unless_leased: bool,
-    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
-    /// 0: never.
-    #[prost(uint64, tag = "15")]
-    pub expires_ms: u64,
+    #[prost(message, optional, tag = "15")]
+    pub stamp: Option<Stamp>,
 }
 
 /// Which keys are meant: those that begin so, and match.
@@ -390,10 +404,8 @@ pub struct RemoveWhere {
     pub from: Option<ListCursor>,
     #[prost(uint32, tag = "5")]
     pub limit: u32,
-    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
-    /// 0: never.
-    #[prost(uint64, tag = "15")]
-    pub expires_ms: u64,
+    #[prost(message, optional, tag = "15")]
+    pub stamp: Option<Stamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -514,10 +526,8 @@ pub struct Trim {
     /// Replicas that stay.
     #[prost(uint32, tag = "3")]
     pub keep: u32,
-    /// By the master's clock: what comes later than its sender waited is not done, or it might undo what was done since.
-    /// 0: never.
-    #[prost(uint64, tag = "15")]
-    pub expires_ms: u64,
+    #[prost(message, optional, tag = "15")]
+    pub stamp: Option<Stamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]

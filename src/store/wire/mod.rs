@@ -46,8 +46,8 @@ pub trait Call: Message + Default {
     const WAITS_FOR_NODES: bool = false;
     type Reply: Message + Default;
 
-    /// The same call, not to be carried out after this time by the master's clock; None for calls that may come late.
-    fn expiring(&self, _at_ms: u64) -> Option<Self> {
+    /// The same call as one attempt of several; None for calls that may come late.
+    fn stamped(&self, _stamp: master::Stamp) -> Option<Self> {
         None
     }
 }

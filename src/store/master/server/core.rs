@@ -14,6 +14,7 @@ use crate::store::object::{MasterId, Token};
 use crate::sys::clock;
 use crate::sys::reactor::Reactor;
 
+use super::attempts::Attempts;
 use super::counters::Counters;
 use super::hot::Hot;
 use super::links::Links;
@@ -32,6 +33,7 @@ pub struct Core {
     inner: Mutex<Inner>,
     pub links: Links,
     pub counters: Counters,
+    pub attempts: Attempts,
     pub hot: Hot,
     pub config: Config,
     pub master: MasterId,
@@ -59,6 +61,7 @@ impl Core {
             inner: Mutex::new(Inner { state, pending: Pending::default() }),
             links: Links::new(reactor, psk, me.clone()),
             counters: Counters::default(),
+            attempts: Attempts::default(),
             hot: Hot::new(config.hash_seed),
             tick_every_ns: (shortest_ms / 10).clamp(1, 50) * MS,
             next_tick_ns: AtomicU64::new(0),

@@ -9,6 +9,7 @@
 //!
 //! Nothing is sent and nobody is answered while the lock is held.
 
+mod attempts;
 mod core;
 mod counters;
 mod front;

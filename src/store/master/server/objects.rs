@@ -174,7 +174,7 @@ pub fn put_commit(core: &Core, who: Who, body: &[u8], answer: Answer) {
 
 pub fn remove(core: &Core, who: Who, body: &[u8], answer: Answer) {
     let Remove { tenant, keys, unless_leased, .. } = match decode(body).and_then(|call: Remove| {
-        in_time(call.expires_ms)?;
+        core.attempts.admit(call.stamp.as_ref())?;
         Ok(call)
     }) {
         Ok(request) => request,
@@ -209,7 +209,7 @@ fn each_later<T>(
 pub fn remove_where(core: &Core, who: Who, body: &[u8], answer: Answer) {
     let RemoveWhere { tenant, matching, unless_leased, from, limit, .. } =
         match decode(body).and_then(|call: RemoveWhere| {
-            in_time(call.expires_ms)?;
+            core.attempts.admit(call.stamp.as_ref())?;
             Ok(call)
         }) {
             Ok(request) => request,
@@ -251,15 +251,6 @@ pub fn list(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let objects = page.objects.into_iter().map(listed).collect();
     let next = page.next.map(|next| cursor(core, next));
     Ok(ListReply { objects, next }.encode_to_vec())
-}
-
-/// Whether the sender still waits: else what is meant by the call may be undone by something later.
-pub fn in_time(expires_ms: u64) -> Result<()> {
-    let now_ms = crate::sys::clock::now_ns() / 1_000_000;
-    if expires_ms > 0 && now_ms > expires_ms {
-        return Err(fail!(Timeout, "the call came {} ms later than its sender waited", now_ms - expires_ms));
-    }
-    Ok(())
 }
 
 /// Places in the index mean something to the master that told them, and to no other.

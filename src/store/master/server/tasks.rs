@@ -72,8 +72,8 @@ pub fn named(state: &State, name: &str) -> Result<SegmentInfo> {
 }
 
 pub fn trim(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
-    let Trim { tenant, key, keep, expires_ms } = decode(body)?;
-    super::objects::in_time(expires_ms)?;
+    let Trim { tenant, key, keep, stamp } = decode(body)?;
+    core.attempts.admit(stamp.as_ref())?;
     let keep = u8::try_from(keep).unwrap_or(u8::MAX);
     let name = Name { tenant: &tenant, key: &key };
     let trimmed = core.work(|inner, now| inner.state.trim(now, name, keep));

@@ -38,11 +38,15 @@ fn a_removal_that_comes_later_than_its_sender_waited_is_not_done() {
     world.serving(&line);
     world.put(&line, &[b"a"], 1);
     let now_ms = line.ask(&Greet {}).expect("an answer").now_ms;
-    let late = Remove { expires_ms: now_ms - 1, ..removal(&[b"a"]) };
+    let stamp = |attempt, expires_ms| Stamp { caller: 1, call: 1, attempt, expires_ms };
+    let late = Remove { stamp: Some(stamp(1, now_ms - 1)), ..removal(&[b"a"]) };
     assert_eq!(line.ask(&late).expect_err("late").code, Code::Timeout);
     assert_eq!(line.exists(&[b"a"]).statuses, [0]);
-    let in_time = Remove { expires_ms: now_ms + 60_000, ..removal(&[b"a"]) };
-    assert_eq!(codes(line.ask(&in_time).expect("an answer")), [None]);
+    let attempt = |number| Remove { stamp: Some(stamp(number, now_ms + 60_000)), ..removal(&[b"a"]) };
+    assert_eq!(codes(line.ask(&attempt(2)).expect("an answer")), [None]);
+    world.put(&line, &[b"a"], 1);
+    assert_eq!(line.ask(&attempt(1)).expect_err("overtaken").code, Code::Timeout);
+    assert_eq!(line.exists(&[b"a"]).statuses, [0]);
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn tenants_have_quotas_and_tasks_can_be_asked_about() {
     let copied = wait(line.ask(&copy).expect("started").task);
     assert_eq!((copied.state, copied.moved_objects, copied.moved_bytes), (2, 1, 100));
     assert_eq!(line.exists(&[b"a"]).replicas, [2]);
-    let trim = Trim { tenant: tenant.clone(), key: key.clone(), keep: 1, expires_ms: 0 };
+    let trim = Trim { tenant: tenant.clone(), key: key.clone(), keep: 1, stamp: None };
     assert_eq!(line.ask(&trim).expect("an answer").results, [Outcome { failed: None, value: 1 }]);
     let moving =
         |from: &str| Move { tenant: tenant.clone(), key: key.clone(), from: from.into(), preferred: vec![] };

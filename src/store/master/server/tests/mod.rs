@@ -267,7 +267,7 @@ impl Line {
 
 fn removal(keys: &[&[u8]]) -> Remove {
     let keys = keys.iter().map(|key| key.to_vec()).collect();
-    Remove { tenant: "t".into(), keys, unless_leased: false, expires_ms: 0 }
+    Remove { tenant: "t".into(), keys, unless_leased: false, stamp: None }
 }
 
 fn codes(results: Results) -> Vec<Option<Code>> {
