@@ -314,6 +314,19 @@ fn a_lease_is_prolonged_for_a_replica_that_is_there_and_for_no_other_of_its_put(
 }
 
 #[test]
+fn what_a_tenant_has_beyond_its_quota_can_move_all_the_same() {
+    let mut cluster = Cluster::new(2, 64);
+    cluster.put("k", 1000).expect("room");
+    cluster.master.set_quota("t", Some(10)).expect("a name");
+    let from = cluster.get("k").expect("there").replicas[0].stripes[0];
+    assert_eq!(code(cluster.master.copy(cluster.now, name("k"), &[])), Code::QuotaExceeded);
+    let place = (from.node, from.segment);
+    cluster.master.move_replica(cluster.now, name("k"), place, &[]).expect("no more than before");
+    cluster.run(1000);
+    assert_ne!(cluster.get("k").expect("there").replicas[0].stripes[0].node, from.node);
+}
+
+#[test]
 fn a_drained_segment_is_empty_and_stays_so() {
     let mut cluster = Cluster::new(2, 64);
     for index in 0..30 {
