@@ -241,6 +241,8 @@ fn what_changes_something_needs_the_key() {
     for headers in ["", "Authorization: Bearer wrong\r\n", "Authorization: 0123456789abcdef\r\n"] {
         for (method, target) in [
             ("POST", "/api/v1/remove_all"),
+            ("POST", "/api/v1/bury?node=127.0.0.1:1"),
+            ("POST", "/api/v1/found"),
             ("POST", "/api/v1/drain_jobs"),
             ("POST", "/api/v1/drain_jobs/cancel?job_id=1"),
             ("PUT", "/api/v1/tenant_quotas?tenant_id=t"),
@@ -258,6 +260,8 @@ fn what_changes_something_needs_the_key() {
     assert_eq!(master.json(quota)["tenants"][0]["requested_quota_bytes"], Value::Null);
     assert_eq!(master.change("PUT", quota, "lots").0, 400);
 
+    assert_eq!(master.change("POST", "/api/v1/bury?node=127.0.0.1:1", "").0, 404);
+    assert_eq!(master.change("POST", "/api/v1/found", "").0, 200);
     assert_eq!(master.change("POST", "/api/v1/drain_jobs", "{\"segments\":[\"none\"]}").0, 404);
     assert_eq!(master.change("POST", "/api/v1/drain_jobs", "{\"segments\":[]}").0, 400);
     let (status, job) = master.change("POST", "/api/v1/drain_jobs", "{\"segments\":[\"left\"]}");

@@ -66,6 +66,16 @@ impl State {
         self.lead.dead.insert(node);
     }
 
+    /// The same for whoever had this name, such as an address that it listened on; how many those were.
+    pub fn bury_named(&mut self, name: &str) -> usize {
+        let known = self.lead.nodes.iter().map(|(node, known)| (*node, known.name.clone()));
+        let named = known.chain(self.lead.view.names.iter().cloned());
+        let buried: std::collections::BTreeSet<NodeId> =
+            named.filter(|(_, other)| **other == *name).map(|(node, _)| node).collect();
+        buried.iter().for_each(|node| self.bury(*node));
+        buried.len()
+    }
+
     pub(super) fn may_serve(&self, now: u64) -> Result<()> {
         match self.lead.phase {
             Phase::Gathering | Phase::Deposed => Err(NOT_LEADING),

@@ -26,6 +26,8 @@ const MOST_SEGMENTS: usize = 64;
 pub fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/v1/remove_all", post(remove_all))
+        .route("/api/v1/bury", post(bury))
+        .route("/api/v1/found", post(found))
         .route("/api/v1/drain_jobs", post(drain))
         .route("/api/v1/drain_jobs/query", get(query_drain))
         .route("/api/v1/drain_jobs/cancel", post(cancel_drain))
@@ -69,6 +71,27 @@ async fn remove_all(State(api): Shared, uri: Uri, headers: HeaderMap) -> Answere
         (removed, busy) = (removed + done.0, busy + done.1);
     }
     Ok(Answer::json(&json!({ "success": true, "removed_count": removed, "busy_count": busy })))
+}
+
+/// Somebody knows that a node's process does not exist any more, and will not be waited for.
+async fn bury(State(api): Shared, uri: Uri, headers: HeaderMap) -> Answered {
+    api.check(&headers)?;
+    let query = Query::of(&uri);
+    let name = query.raw("node").unwrap_or_default();
+    match api.master.with(|state, _| state.bury_named(&name)) {
+        0 => {
+            let text = "no node has this name; a node is named by the address at which it is called";
+            Err(Answer::refused(StatusCode::NOT_FOUND, Code::NotFound as i32, text))
+        }
+        buried => Ok(Answer::json(&json!({ "success": true, "buried_count": buried }))),
+    }
+}
+
+/// Somebody knows that nothing is left of an earlier store.
+async fn found(State(api): Shared, headers: HeaderMap) -> Answered {
+    api.check(&headers)?;
+    api.master.with(|state, _| state.found());
+    Ok(Answer::json(&json!({ "success": true })))
 }
 
 #[derive(Deserialize)]

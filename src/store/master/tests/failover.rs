@@ -122,3 +122,16 @@ fn a_node_whose_death_was_known_before_the_cluster_was_founded_is_no_member_of_i
     assert_eq!(cluster.master.view().members, [NodeId(3), NodeId(9)]);
     cluster.put("k", 100).expect("a view without the dead holds");
 }
+
+#[test]
+fn of_two_nodes_the_second_goes_on_alone_once_the_first_is_known_to_be_gone() {
+    let mut cluster = Cluster::new(2, 64);
+    cluster.put("k", 100).expect("room");
+    cluster.deaf.push(cluster.nodes[0].id());
+    cluster.run(60_000);
+    assert_eq!(code(cluster.put("new", 100)), Code::NotReady, "it may be there, and not reached");
+    assert_eq!(cluster.master.bury_named("nobody"), 0);
+    assert_eq!(cluster.master.bury_named("n2"), 1);
+    cluster.run(5_000);
+    cluster.put("new", 100).expect("the other one is enough");
+}
