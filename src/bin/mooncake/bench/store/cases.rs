@@ -14,7 +14,7 @@ use super::super::drive::{Mover, Outcome, Ticker, drive};
 use super::super::end::text;
 use super::super::floors::raw::{self, Mapped};
 use super::floor::Ping;
-use super::processes::Process;
+use super::processes::{Process, wait_for};
 use super::rebuild::Rebuilt;
 use super::{Part, StoreArgs};
 
@@ -124,7 +124,9 @@ impl Bench<'_> {
             deadline: Duration::from_secs(30),
             ..Default::default()
         };
-        Store::open(engine, &options).map_err(text)
+        let store = Store::open(engine, &options).map_err(text)?;
+        wait_for(&store, 1)?;
+        Ok(store)
     }
 
     fn fill(&self, store: &Store, size: usize, count: usize) -> Result<Vec<Vec<u8>>, String> {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mooncake::config::{Config, Given};
+use mooncake::store::client::Store;
 use mooncake::store::master::server::{self, Master};
 use mooncake::store::node::server::{self as node, Node, SegmentOptions};
 
@@ -45,6 +46,18 @@ pub fn node(master: &str, bytes: u64) -> Result<(), String> {
 pub fn until_told(address: &str) {
     say!("{READY}{address}");
     let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// Waits until the memory of so many nodes may be used.
+pub fn wait_for(store: &Store, nodes: usize) -> Result<(), String> {
+    for _ in 0..1000 {
+        let segments = store.segments(None).map_err(|failure| text(failure.error))?;
+        if segments.iter().filter(|segment| segment.is_open).count() >= nodes {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err("the nodes did not join their master".into())
 }
 
 /// A process of ours.

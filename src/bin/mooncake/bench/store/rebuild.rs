@@ -7,7 +7,7 @@ use mooncake::sys::memory::Mem;
 
 use super::super::end::text;
 use super::cases::node_arguments;
-use super::processes::Process;
+use super::processes::{Process, wait_for};
 
 const NODES: usize = 4;
 /// Objects of one call.
@@ -31,6 +31,7 @@ pub fn run(
     let arguments = arguments.each_ref().map(String::as_str);
     let _nodes = (0..NODES).map(|_| Process::start(&arguments)).collect::<Result<Vec<_>, _>>()?;
     let store = open(&master.address)?;
+    wait_for(&store, NODES)?;
     let bytes = [9u8; 64];
     let pieces = [Mem::of(&bytes)];
     let mut first = 0;
