@@ -46,7 +46,7 @@ enum Cure {
 #[derive(Default)]
 struct Pending {
     cures: Vec<(Instant, Cure)>,
-    /// Until when the second master must have taken over.
+    /// Since when the first master sleeps while a second one takes over.
     takeover: Option<Instant>,
 }
 
@@ -218,13 +218,13 @@ impl World {
         // What it says of nodes when it wakes up is old.
         self.places[self.leads].clean.cut();
         self.places[1 - self.leads].start(None, "never");
-        pending.takeover = Some(Instant::now() + TAKEOVER);
+        pending.takeover = Some(Instant::now());
         true
     }
 
-    /// When the second master serves, the first one wakes up: it must not.
+    /// When the second master serves, the first one wakes up: once the term is over that nodes gave it before, it must not.
     fn finish_takeover(&mut self, pending: &mut Pending) {
-        let Some(until) = pending.takeover else { return };
+        let Some(stopped) = pending.takeover else { return };
         let (old, new) = (self.leads, 1 - self.leads);
         let serves = |world: &World, place: usize| {
             let server = world.places[place].server.as_ref();
@@ -233,12 +233,14 @@ impl World {
                 .is_some_and(|one| one.is_serving)
         };
         if !serves(self, new) {
-            assert!(Instant::now() < until, "the second master does not take over");
+            assert!(stopped.elapsed() < TAKEOVER, "the second master does not take over");
             return;
         }
         if let Some(server) = &mut self.places[old].server {
             server.process.go_on();
         }
+        let term = Duration::from_millis(mooncake::store::master::Config::default().term_ms);
+        thread::sleep(term.saturating_sub(stopped.elapsed()));
         for _ in 0..10 {
             if serves(self, old) {
                 let wrong = "a master that another one replaced serves again".to_owned();
