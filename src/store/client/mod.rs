@@ -22,6 +22,7 @@ mod quick;
 mod read;
 mod session;
 mod tasks;
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::Store;
 use super::get::{Got, Wanted};
 use super::leases::Lease;
-use super::put::local_of;
+use super::write::local_of;
 use crate::engine::batch::{BatchOptions, Request};
 use crate::store::object::CHECKSUM_BLOCK;
 use crate::sys::checksum::crc32c_of;
