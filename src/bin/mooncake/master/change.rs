@@ -78,7 +78,7 @@ async fn bury(State(api): Shared, uri: Uri, headers: HeaderMap) -> Answered {
     api.check(&headers)?;
     let query = Query::of(&uri);
     let name = query.raw("node").unwrap_or_default();
-    match api.master.with(|state, _| state.bury_named(&name)) {
+    match api.master.with(|state, _| state.bury_named(name)) {
         0 => {
             let text = "no node has this name; a node is named by the address at which it is called";
             Err(Answer::refused(StatusCode::NOT_FOUND, Code::NotFound as i32, text))
