@@ -4,7 +4,8 @@
 //!   tokens --- hash/ ---> keys of blocks, each standing for the whole prefix up to it
 //!                           |
 //!   events of engines       v
-//!   and the store ------> index/     which instance holds the longest prefix, and in which tier
+//!   and the store
+//!   --- event/ ---------> index/     which instance holds the longest prefix, and in which tier
 //!                           |
 //!   what instances          v
 //!   report -----------> schedule/    where it runs, what is moved for it, when its first token will be there
@@ -15,6 +16,8 @@
 //! What is here does no I/O, reads no clock and has no threads: every call that needs the time brings it.
 
 pub mod cost;
+#[cfg(feature = "events")]
+pub mod event;
 pub mod hash;
 pub mod index;
 pub mod schedule;
