@@ -68,7 +68,12 @@ impl<T> Slab<T> {
 
     /// A slab whose ids no other slab of the same tag gives: its generations start half-way.
     pub fn new_apart(noun: &'static str, tag: u16, limit: usize) -> Slab<T> {
-        Slab { origin: u32::MAX / 2, ..Slab::new(noun, tag, limit) }
+        Slab::new_of_kind(noun, tag, limit, 2)
+    }
+
+    /// One of up to four slabs of the same tag that give no ids in common: generations start at so many quarters.
+    pub fn new_of_kind(noun: &'static str, tag: u16, limit: usize, kind: u32) -> Slab<T> {
+        Slab { origin: u32::MAX / 4 * kind.min(3), ..Slab::new(noun, tag, limit) }
     }
 
     pub fn insert(&mut self, value: T) -> Result<u64> {

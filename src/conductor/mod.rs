@@ -11,9 +11,12 @@
 //!   report -----------> schedule/    where it runs, what is moved for it, when its first token will be there
 //!                           |
 //!                         cost/      what prefill, moving blocks and decoding take
+//!
+//!   all of it shared by threads, with a clock: service/
 //! ```
 //!
-//! What is here does no I/O, reads no clock and has no threads: every call that needs the time brings it.
+//! What is here does no I/O and has no threads, and all but `service` reads no clock: every call that needs the time
+//! brings it.
 
 pub mod cost;
 #[cfg(feature = "events")]
@@ -21,3 +24,4 @@ pub mod event;
 pub mod hash;
 pub mod index;
 pub mod schedule;
+pub mod service;

@@ -54,10 +54,10 @@ pub struct PathCounters {
     pub served_written_bytes: Counter,
 }
 
-/// Bucket `i` counts batches that took less than 2^i microseconds and no less than half of that; the last takes the rest.
+/// Bucket `i` counts those that took less than 2^i microseconds and no less than half of that; the last takes the rest.
 const BUCKET_COUNT: usize = 28;
 
-/// How long batches took. Costs two relaxed additions per batch.
+/// How long batches, or other things, took. Costs two relaxed additions each.
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [Counter; BUCKET_COUNT],
@@ -65,11 +65,28 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// A batch that stands for `weight` alike.
+    /// One that stands for `weight` alike.
     pub fn observe(&self, took: Duration, weight: u64) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(us)].add(weight);
         self.total_us.add(us.saturating_mul(weight));
+    }
+
+    /// The samples of a metric of this name, with `label` beside those of a histogram.
+    pub fn write(&self, text: &mut String, name: &str, label: &str) -> std::fmt::Result {
+        let mut count = 0;
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            count += bucket.get();
+            let bound = if index == BUCKET_COUNT - 1 {
+                "+Inf".to_owned()
+            } else {
+                format!("{}", (1u64 << index) as f64 / 1e6)
+            };
+            writeln!(text, "{name}_bucket{{{label},le=\"{bound}\"}} {count}")?;
+        }
+        let sum = self.total_us.get() as f64 / 1e6;
+        writeln!(text, "{name}_sum{{{label}}} {sum}")?;
+        writeln!(text, "{name}_count{{{label}}} {count}")
     }
 }
 
@@ -220,19 +237,8 @@ impl Metrics {
             "From submit to the last completion of a batch; of those that end at once, one in 16 counts for all.",
             "histogram",
         )?;
-        let mut count = 0;
-        for (index, bucket) in self.batch_latency.buckets.iter().enumerate() {
-            count += bucket.get();
-            let bound = if index == BUCKET_COUNT - 1 {
-                "+Inf".to_owned()
-            } else {
-                format!("{}", (1u64 << index) as f64 / 1e6)
-            };
-            writeln!(text, "mooncake_transfer_{name}_bucket{{engine=\"{engine}\",le=\"{bound}\"}} {count}")?;
-        }
-        let sum = self.batch_latency.total_us.get() as f64 / 1e6;
-        writeln!(text, "mooncake_transfer_{name}_sum{{engine=\"{engine}\"}} {sum}")?;
-        writeln!(text, "mooncake_transfer_{name}_count{{engine=\"{engine}\"}} {count}")
+        let label = format!("engine=\"{engine}\"");
+        self.batch_latency.write(text, "mooncake_transfer_batch_latency_seconds", &label)
     }
 }
 
@@ -241,7 +247,8 @@ fn head(text: &mut String, name: &str, help: &str, kind: &str) -> std::fmt::Resu
     writeln!(text, "# TYPE mooncake_transfer_{name} {kind}")
 }
 
-fn escape(label: &str) -> String {
+/// A text as the value of a label.
+pub fn escape(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -76,6 +76,12 @@ impl Holders {
         self.by_name.get(holder).copied()
     }
 
+    /// Who is in the slot.
+    pub fn at(&self, slot: usize) -> Option<HolderId> {
+        let (registration, _) = self.slots.get(slot)?.as_ref()?;
+        Some(HolderId { slot: u16::try_from(slot).ok()?, registration: *registration })
+    }
+
     /// All that are registered, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (u16, HolderId, &Holder)> {
         self.slots.iter().zip(0..).filter_map(|(taken, slot)| {

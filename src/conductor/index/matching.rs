@@ -98,7 +98,7 @@ impl PrefixIndex {
     }
 
     /// What the block says less what was cleared since.
-    fn read_places(&self, block: &Block, here: &mut [Word]) {
+    pub(super) fn read_places(&self, block: &Block, here: &mut [Word]) {
         self.wide.spread(block.places, here);
         if let Some(void) = self.clearings.since(block.generation) {
             for (here, void) in here.iter_mut().zip(void.words()) {

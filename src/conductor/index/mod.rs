@@ -20,6 +20,7 @@
 
 mod clearings;
 mod contexts;
+mod copies;
 mod holders;
 mod matching;
 mod places;
@@ -30,6 +31,7 @@ mod table;
 mod tests;
 
 pub use contexts::{Context, Contexts};
+pub use copies::Tiers;
 pub use holders::{Holder, HolderId, MOST_HOLDERS};
 pub use matching::{HolderMatch, Matches};
 pub use prefix::{Applied, Limits, PrefixIndex};

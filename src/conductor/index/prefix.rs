@@ -53,7 +53,7 @@ pub struct PrefixIndex {
     promises: Promises,
     sweep: Sweep,
     /// The time of the last change.
-    tick: u32,
+    pub(super) tick: u32,
 }
 
 /// How far a round over all parts is.
@@ -218,7 +218,7 @@ impl PrefixIndex {
     }
 
     /// Adds planes of a slot to a block, which is made if it is new. In which planes the slot had it.
-    fn add(&mut self, slot: u16, planes: u8, key: u64) -> u8 {
+    pub(super) fn add(&mut self, slot: u16, planes: u8, key: u64) -> u8 {
         if let Some(at) = self.table.find(key) {
             let block = self.table.get_mut(at);
             clean(block, &self.clearings, &mut self.wide);

@@ -148,6 +148,12 @@ impl Table {
         part.shrink(self.seed);
     }
 
+    /// The blocks of a part; none of one that there is not.
+    pub fn blocks(&self, part: usize) -> impl Iterator<Item = &Block> {
+        let buckets = self.parts.get(part).map_or(&[][..], |part| &part.buckets);
+        buckets.iter().filter(|block| !block.places.is_empty())
+    }
+
     /// Up to `count` blocks that stand near where `key` would; at least one, unless the table is empty.
     pub fn near(&self, key: u64, count: usize) -> impl Iterator<Item = (At, &Block)> {
         let spread = Spread::of(key, self.seed);

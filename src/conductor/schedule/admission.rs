@@ -44,6 +44,8 @@ pub enum Reason {
     Prefill,
     /// The tokens after it would.
     Decode,
+    /// A rule of the caller's own says so.
+    Rule,
 }
 
 /// Why a request was not taken on.

@@ -1,15 +1,15 @@
 //! The decision: what each instance would take, the policy's choice, and what the choice changes.
 
-use super::admission::{Decoder, decoder};
+use super::admission::{Decoder, Rejection, decoder};
 use super::decoding::{Decoding, Stay};
 use super::group::{Group, Plan, plan};
 use super::instance::{Doubts, Instance};
 use super::queue::LEVELS;
 use super::round::{Candidate, Round, Source, Way};
+use super::rules::{Prospect, Rules};
 use super::running::{Running, Stage, at};
 use super::{
-    CLASSES, Choose, Class, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of,
-    is_time,
+    CLASSES, Class, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of, is_time,
 };
 use crate::bail;
 use crate::error::Result;
@@ -24,21 +24,63 @@ struct Best {
     sends_until: f64,
 }
 
+/// What is decided, before it changes anything.
+struct Considered {
+    chosen: Candidate,
+    way: Way,
+    plan: Plan,
+    decoder: Decoder,
+    refusal: Option<Rejection>,
+}
+
 impl Scheduler {
     /// Decides where the request runs. `found` is what instances have of its prefix; those it does not name have
     /// nothing.
     pub fn decide(&mut self, request: &Request, found: &[Prefix], now: f64) -> Result<Verdict> {
-        self.decide_by(self.options.policy.choose, request, found, now)
+        self.decide_with(&mut self.built_in(), request, found, now)
     }
 
-    /// The same by a rule of the caller's own.
-    pub fn decide_by(
+    /// The same by rules of the caller's own.
+    pub fn decide_with(
         &mut self,
-        choose: Choose,
+        rules: &mut dyn Rules,
         request: &Request,
         found: &[Prefix],
         now: f64,
     ) -> Result<Verdict> {
+        let considered = self.consider(rules, request, found, now)?;
+        if let Some(rejection) = considered.refusal {
+            self.rejections += 1;
+            return Ok(Verdict::Rejected(rejection));
+        }
+        let mut decision = self.outline(request, &considered)?;
+        decision.request = self.commit(request, &considered, &decision, now)?;
+        self.decisions += 1;
+        Ok(Verdict::Run(decision))
+    }
+
+    /// What `decide_with` would say. The request of the decision is no request: nothing is committed.
+    pub fn preview(
+        &mut self,
+        rules: &mut dyn Rules,
+        request: &Request,
+        found: &[Prefix],
+        now: f64,
+    ) -> Result<Verdict> {
+        let considered = self.consider(rules, request, found, now)?;
+        Ok(match considered.refusal {
+            Some(rejection) => Verdict::Rejected(rejection),
+            None => Verdict::Run(self.outline(request, &considered)?),
+        })
+    }
+
+    fn consider(
+        &mut self,
+        rules: &mut dyn Rules,
+        request: &Request,
+        found: &[Prefix],
+        now: f64,
+    ) -> Result<Considered> {
         is_time(now)?;
         if request.tokens == 0 {
             bail!(InvalidArgument, "a request has no tokens: it has at least 1");
@@ -57,24 +99,32 @@ impl Scheduler {
         self.forget_silent(now);
         self.forget_endless(now);
         self.gather(request, found, now);
+        rules.price(&mut self.candidates);
         let round = Round {
             candidates: &self.candidates,
             threshold: self.options.threshold,
             number: self.options.seed.wrapping_add(self.decisions),
         };
-        let Some((index, way)) = choose(&round).filter(|(index, _)| *index < self.candidates.len()) else {
+        let choice = rules.choose(&round).filter(|(index, _)| *index < self.candidates.len());
+        let Some((index, way)) = choice else {
             bail!(NotReady, "no instance can prefill a request: add one");
         };
         let chosen = self.candidates[index];
         let plan = self.plan(request, &class, index, way)?;
-        let decoder = decoder(&self.instances, &class, request.tokens, now + plan.ttft());
-        if let Some(rejection) = self.refuse(request, plan.ttft(), &decoder) {
-            self.rejections += 1;
-            return Ok(Verdict::Rejected(rejection));
-        }
-        let decision = self.commit(request, &chosen, way, &plan, &decoder, now)?;
-        self.decisions += 1;
-        Ok(Verdict::Run(decision))
+        let ttft = plan.ttft();
+        let decoder = decoder(&self.instances, &class, request.tokens, now + ttft);
+        let prospect = Prospect {
+            chosen,
+            way,
+            decode: decoder.instance,
+            ttft,
+            tbt: decoder.tbt,
+            prefill_load: ttft / class.ttft,
+            decode_load: decoder.load,
+            decode_foreseen: decoder.foreseen,
+        };
+        let refusal = rules.admit(&prospect, self.refuse(request, ttft, &decoder));
+        Ok(Considered { chosen, way, plan, decoder, refusal })
     }
 
     /// Gives up those whose end was never told, and lets time go on where others decode.
@@ -153,27 +203,44 @@ impl Scheduler {
         Ok(plan(alone, class, &self.candidates, index, chunks, self.options.most_in_group))
     }
 
+    /// The decision, under no id yet.
+    fn outline(&self, request: &Request, considered: &Considered) -> Result<Decision> {
+        let Considered { chosen, way, plan, decoder, .. } = considered;
+        let reused = if *way == Way::Transfer { chosen.reach } else { chosen.local };
+        let moved = reused.saturating_sub(chosen.local);
+        let cost = &self.instances.get(chosen.instance.0)?.cost;
+        Ok(Decision {
+            request: RequestId(0),
+            prefill: chosen.instance,
+            group: plan.group,
+            decode: decoder.instance,
+            reused,
+            moved,
+            source: if moved > 0 { chosen.source } else { Source::Nowhere },
+            computed_tokens: request.tokens - cost.tokens(reused).min(request.tokens - 1),
+            queue: plan.queue,
+            transfer: plan.transfer,
+            compute: plan.compute,
+            ttft: plan.ttft(),
+            tbt: decoder.tbt,
+        })
+    }
+
     fn commit(
         &mut self,
         request: &Request,
-        chosen: &Candidate,
-        way: Way,
-        plan: &Plan,
-        decoder: &Decoder,
+        considered: &Considered,
+        decision: &Decision,
         now: f64,
-    ) -> Result<Decision> {
-        let reused = if way == Way::Transfer { chosen.reach } else { chosen.local };
-        let Plan { group, queue, transfer, compute } = *plan;
-        let moved = reused.saturating_sub(chosen.local);
-        let source = if moved > 0 { chosen.source } else { Source::Nowhere };
-        let ttft = plan.ttft();
+    ) -> Result<RequestId> {
+        let Considered { chosen, decoder, .. } = considered;
+        let Decision { group, queue, transfer, compute, ttft, .. } = *decision;
         // Waiting for the others of a group takes the first one's time too.
         let gathering = queue - chosen.queue;
         let decode_seconds =
             request.output.map_or(self.decode_seconds, |tokens| f64::from(tokens) * decoder.tbt);
         let stay = self.foresee(decoder, now + ttft, decode_seconds, request);
         let instance = self.instances.get_mut(chosen.instance.0)?;
-        let cached = instance.cost.tokens(reused).min(request.tokens - 1);
         let running = Running {
             prefill: chosen.instance,
             decode: decoder.instance,
@@ -186,7 +253,7 @@ impl Scheduler {
             pace: instance.pace,
             transfer: gathering + transfer,
             tokens: request.tokens,
-            cached,
+            cached: request.tokens - decision.computed_tokens,
             is_shared: group.size() > 1,
             stay,
             decode_seconds,
@@ -203,27 +270,13 @@ impl Scheduler {
             decoding.expect(&stay);
         }
         let instance = self.instances.get(chosen.instance.0)?;
-        let link_time = instance.cost.transfer(moved);
-        if let Source::Instance(sender) = source
+        let link_time = instance.cost.transfer(decision.moved);
+        if let Source::Instance(sender) = decision.source
             && let Ok(sender) = self.instances.get_mut(sender.0)
         {
             sender.sends_until = sender.sends_until.max(now) + link_time;
         }
-        Ok(Decision {
-            request: RequestId(id),
-            prefill: chosen.instance,
-            group,
-            decode: decoder.instance,
-            reused,
-            moved,
-            source,
-            computed_tokens: request.tokens - cached,
-            queue,
-            transfer,
-            compute,
-            ttft,
-            tbt: decoder.tbt,
-        })
+        Ok(RequestId(id))
     }
 
     fn foresee(&mut self, decoder: &Decoder, from: f64, seconds: f64, request: &Request) -> Stay {

@@ -9,7 +9,7 @@ use crate::conductor::cost::Observed;
 use crate::error::Result;
 
 /// A pace beyond these says that something else was measured.
-const PACE: (f64, f64) = (0.1, 10.0);
+pub(super) const PACE: (f64, f64) = (0.1, 10.0);
 /// Of how many observations one makes the fitted numbers those of the instance.
 const REFIT: u64 = 16;
 

@@ -5,9 +5,11 @@
 //!   who has which of  --->                                                         |
 //!   its blocks              decide.rs   the decision, and what it changes  <-------+
 //!                             group.rs, admission.rs   long prompts on several instances; who decodes; what is rejected
+//!                             rules.rs   where a caller decides instead
 //!                             instance.rs, queue.rs, decoding.rs, running.rs   what is known of instances and requests
 //!   started, first token,
 //!   finished, failed  ---> feedback.rs   what really happened     accuracy.rs   how far predictions are off
+//!                                                  learned.rs    what of it outlives a restart
 //!   keys of the blocks --> replicate.rs   which prefixes deserve another copy
 //! ```
 //!
@@ -21,10 +23,12 @@ mod decoding;
 mod feedback;
 mod group;
 mod instance;
+mod learned;
 mod policy;
 mod queue;
 mod replicate;
 mod round;
+mod rules;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -33,10 +37,12 @@ pub use accuracy::Accuracy;
 pub use admission::{Admission, Reason, Rejection};
 pub use group::{Group, MOST_IN_GROUP};
 pub use instance::{Doubts, InstanceId, Report, Role};
+pub use learned::Learned;
 pub use policy::{Choice, Choose, Policy};
 pub use queue::LEVELS;
 pub use replicate::{Advice, Replication};
 pub use round::{Candidate, Round, Source, Way};
+pub use rules::{Prospect, Rules};
 pub use running::RequestId;
 
 use crate::bail;

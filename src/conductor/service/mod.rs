@@ -3,8 +3,7 @@
 //! ```text
 //!   register, report ---->  instances.rs   who serves and who holds, by name and id
 //!   open, close --------->  contexts.rs    one index per context; one scheduler per model and block size
-//!   events -------------->  intake.rs      what engines and the store have
-//!   tokens, keys -------->  find.rs        who has how much of a prompt
+//!   events, prompts ----->  intake.rs      what engines and the store have, and who has how much of a prompt
 //!   requests ------------>  place.rs       where it runs, and what is remembered of that
 //!   what happened ------->  ending.rs
 //!                           hooks.rs       rules of the caller's own, watched     explain.rs   why
@@ -16,29 +15,142 @@
 //! requests. Hooks run with the lock of one scheduler held, and no other: they must be quick, and may not call the
 //! conductor, which refuses such calls.
 
-// What it can do, from the outside (all &self, any thread; errors are crate::error::Error):
-//
-// Conductor::new(options: Options, hooks: Hooks) -> Result<Conductor>          put it into an Arc
-// register(&self, &Registration) -> Result<InstanceId>                        again with the same name: updates cost and
-//                                                                             ranks (more ranks or fewer), same id
-// unregister(&self, name: &str) -> Result<()>                                 NotFound if there is none
-// instance(&self, name: &str) -> Result<InstanceId>
-// instance_info(&self, InstanceId) -> Result<InstanceInfo>;  instances(&self) -> Vec<InstanceInfo>
-// report(&self, InstanceId, rank: u32, &schedule::Report) -> Result<()>
-// open_context(&self, &Context) -> Result<ContextId>                          idempotent
-// close_context(&self, ContextId) -> Result<()>
-// context_info(&self, ContextId) -> Result<ContextInfo>;  contexts(&self) -> Vec<ContextInfo>
-// apply(&self, ContextId, &[Event<'_>]) -> Result<Applied>
-// clear(&self, InstanceId, rank: u32) -> Result<()>                           all its blocks, in all contexts (resync)
-// keys(&self, ContextId, tokens: &[u32]) -> Result<Vec<u64>>
-// find(&self, ContextId, Prompt<'_>, out: &mut Vec<Match>) -> Result<u32>      how many full blocks were asked for
-// schedule(&self, &Request<'_>) -> Result<Answer>
-// recheck(&self, RequestId) -> Result<Option<Rejection>>                      with Admission::Load: room to decode?
-// request(&self, name: &str) -> Result<RequestId>
-// feedback(&self, RequestId, Feedback) -> Result<()>
-// explain(&self, RequestId) -> Result<String>                                 JSON
-// explain_request(&self, &Request<'_>) -> Result<String>                      JSON, of what would be decided
-// take_advice(&self, most: usize) -> Vec<Advice>
-// snapshot(&self) -> Vec<u8>;  restore(&self, &[u8]) -> Result<Restored>       into an empty conductor
-// metrics(&self) -> String                                                    Prometheus text
-// sweep(&self)                                                                lets time pass; call it about once a second
+mod contexts;
+mod ending;
+mod explain;
+mod hooks;
+mod instances;
+mod intake;
+mod metrics;
+mod place;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use hooks::{
+    AdmissionHook, Asked, Candidate, Copying, CostHook, Hooks, Patience, Prospect, ReplicateHook, ScoreHook,
+};
+pub use intake::MOST_BLOCKS;
+pub use snapshot::Restored;
+pub use words::*;
+
+use crate::bail;
+use crate::conductor::index::Limits;
+use crate::conductor::schedule;
+use crate::error::Result;
+use crate::id::{MAX_INDEX, Slab};
+use crate::sys::{clock, random};
+use hooks::Guarded;
+use metrics::Counts;
+use state::{Directory, Live};
+
+/// Most pieces of advice that wait to be taken.
+const MOST_ADVICE: usize = 256;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// In metrics.
+    pub name: String,
+    /// Of the scheduler of each model.
+    pub schedule: schedule::Options,
+    /// Of the index of each context.
+    pub limits: Limits,
+    pub most_contexts: usize,
+    pub patience: Patience,
+    /// Blocks of a decided request count as on their way for twice the time to its first token, and so many seconds more.
+    pub promise_seconds: f64,
+    /// Decisions of each model that are kept to be explained.
+    pub explained: usize,
+    /// Ids of conductors with different tags, up to 2047, differ.
+    pub tag: u16,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            name: String::new(),
+            schedule: schedule::Options::default(),
+            limits: Limits::default(),
+            most_contexts: 4096,
+            patience: Patience::default(),
+            promise_seconds: 10.0,
+            explained: 512,
+            tag: 0,
+        }
+    }
+}
+
+/// Where requests should run, for any number of threads.
+pub struct Conductor {
+    options: Options,
+    hooks: Guarded,
+    /// Of the tables of all indexes: nobody outside may know it.
+    seed: u64,
+    clock: Clock,
+    directory: RwLock<Directory>,
+    live: Mutex<Live>,
+    advice: Mutex<VecDeque<Advice>>,
+    counts: Counts,
+}
+
+/// What time it is, in nanoseconds.
+enum Clock {
+    System,
+    #[cfg(test)]
+    ByHand(std::sync::atomic::AtomicU64),
+}
+
+impl Conductor {
+    pub fn new(options: Options, hooks: Hooks) -> Result<Conductor> {
+        Conductor::with_clock(options, hooks, Clock::System)
+    }
+
+    fn with_clock(options: Options, hooks: Hooks, clock: Clock) -> Result<Conductor> {
+        is_name("conductor", &options.name, true)?;
+        options.patience.check()?;
+        // Each model's is made with the same options: they are checked once.
+        schedule::Scheduler::new(options.schedule)?;
+        if !(options.promise_seconds.is_finite() && options.promise_seconds >= 0.0) {
+            bail!(InvalidArgument, "promises for {} seconds: it can be 0 and above", options.promise_seconds);
+        }
+        let requests = Slab::new_of_kind("request", options.tag, MAX_INDEX, 2);
+        Ok(Conductor {
+            hooks: Guarded::new(hooks, options.patience),
+            seed: u64::from_ne_bytes(random::bytes()),
+            clock,
+            directory: RwLock::new(Directory::new(options.tag, options.most_contexts)),
+            live: Mutex::new(Live { requests, by_name: HashMap::new() }),
+            advice: Mutex::default(),
+            counts: Counts::default(),
+            options,
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn now_ns(&self) -> u64 {
+        match &self.clock {
+            Clock::System => clock::now_ns(),
+            #[cfg(test)]
+            Clock::ByHand(now) => now.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
+    /// On the clock of the schedulers: seconds.
+    fn now(&self) -> f64 {
+        self.now_ns() as f64 / 1e9
+    }
+
+    /// On the clock of the indexes: milliseconds.
+    fn now_ms(&self) -> u64 {
+        self.now_ns() / 1_000_000
+    }
+}

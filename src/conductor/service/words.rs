@@ -214,13 +214,8 @@ pub enum Feedback {
 }
 
 impl Feedback {
-    pub const ALL: [Feedback; 5] = [
-        Feedback::Started,
-        Feedback::FirstToken,
-        Feedback::Finished,
-        Feedback::Failed,
-        Feedback::Cancelled,
-    ];
+    pub const ALL: [Feedback; 5] =
+        [Feedback::Started, Feedback::FirstToken, Feedback::Finished, Feedback::Failed, Feedback::Cancelled];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -258,6 +253,17 @@ impl Registration {
         }
     }
 
+    /// What of it cannot change, in words.
+    pub(super) fn what(&self) -> String {
+        let role = match self.duty {
+            Duty::Serve { role: Role::Prefill, .. } => "prefill",
+            Duty::Serve { role: Role::Decode, .. } => "decode",
+            Duty::Serve { role: Role::Both, .. } => "prefill and decode",
+            Duty::Hold => "a holder",
+        };
+        format!("{role} of model {:?} with blocks of {} tokens", self.model, self.block_size)
+    }
+
     /// Whether it can have blocks of the context.
     pub(super) fn suits(&self, context: &Context) -> bool {
         (self.model.is_empty() || self.model == context.model)
@@ -272,7 +278,8 @@ impl Context {
         for (noun, name) in [("LoRA", &self.lora), ("salt", &self.salt)] {
             is_name(noun, name.as_deref().unwrap_or_default(), true)?;
         }
-        if let Scheme::VllmCbor { python_hash_seed } | Scheme::VllmPickle { python_hash_seed } = &self.scheme {
+        if let Scheme::VllmCbor { python_hash_seed } | Scheme::VllmPickle { python_hash_seed } = &self.scheme
+        {
             is_name("Python hash seed", python_hash_seed, true)?;
         }
         if self.block_size == 0 {

@@ -209,7 +209,7 @@ impl<'a> World<'a> {
         self.under_way.push(nothing);
         match self.scheduler.decide(&asked, &self.found, now)? {
             Verdict::Rejected(Rejection { reason: Reason::Prefill, .. }) => self.played.rejected.prefill += 1,
-            Verdict::Rejected(Rejection { reason: Reason::Decode, .. }) => self.played.rejected.decode += 1,
+            Verdict::Rejected(_) => self.played.rejected.decode += 1,
             Verdict::Run(decision) => {
                 let chosen = place(&self.ids, decision.prefill);
                 self.prefill(number, chosen, asked.tokens, &decision, now);
