@@ -70,7 +70,7 @@ impl Conductor {
         let copying = self.hooks.replicate(&asked, &walked.found, advice);
         told.advice = copying.and_then(|copying| self.advise(request.context, copying, &walked.keys));
         self.counts.decided(&told);
-        Ok(Answer::Run(told))
+        Ok(Answer::Run(Box::new(told)))
     }
 
     /// What [`Conductor::schedule`] would say of the request, and why: JSON. Nothing changes.

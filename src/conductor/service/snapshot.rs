@@ -151,6 +151,9 @@ impl Conductor {
     }
 }
 
+/// Who has a block.
+type Held = Vec<(HolderId, Tiers)>;
+
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -490,10 +493,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A block with those of its holders that are known.
-    fn block(
-        &mut self,
-        known: impl Fn(u16) -> Option<HolderId>,
-    ) -> Result<(u64, u32, Vec<(HolderId, Tiers)>)> {
+    fn block(&mut self, known: impl Fn(u16) -> Option<HolderId>) -> Result<(u64, u32, Held)> {
         let (key, idle, count) = (self.u64()?, self.u32()?, self.u16()?);
         let mut held = Vec::with_capacity(usize::from(count).min(MOST_HOLDERS));
         for _ in 0..count {

@@ -101,7 +101,7 @@ impl World {
 
     fn run(&self, keys: &[u64]) -> Decision {
         match self.conductor.schedule(&self.request(keys)).expect("there is room") {
-            Answer::Run(decision) => decision,
+            Answer::Run(decision) => *decision,
             Answer::Rejected(rejection) => panic!("{rejection:?}"),
         }
     }

@@ -194,7 +194,7 @@ pub struct Advice {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    Run(Decision),
+    Run(Box<Decision>),
     Rejected(Rejection),
 }
 
