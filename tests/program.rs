@@ -180,8 +180,13 @@ fn a_cache_is_simulated_on_a_trace_that_was_generated() {
     let trace = path.to_str().expect("UTF-8");
     mooncake(&format!("trace generate --requests 500 --out {trace}"));
     let table = mooncake(&format!("simulate cache --trace {trace} --policy lru,default --capacity 100,1k"));
-    let found = rows(&mooncake(&format!("simulate cache --trace {trace} --capacity 100,1k --json")));
+    let picture = std::env::temp_dir().join(format!("mooncake-simulate-{}.svg", std::process::id()));
+    let plot = format!("--plot {}", picture.to_str().expect("UTF-8"));
+    let found = rows(&mooncake(&format!("simulate cache --trace {trace} --capacity 100,1k --json {plot}")));
+    let drawn = std::fs::read_to_string(&picture).expect("it was drawn");
+    std::fs::remove_file(&picture).expect("it was drawn");
     std::fs::remove_file(&path).expect("it was written");
+    assert!(drawn.contains("prefix hit rate") && drawn.matches("<polyline").count() == 6, "{drawn}");
 
     let table = String::from_utf8_lossy(&table.stdout);
     let cells = |name: &str| -> Vec<String> {
@@ -205,6 +210,45 @@ fn a_cache_is_simulated_on_a_trace_that_was_generated() {
         ("simulate cache --trace /nowhere --capacity 0", "is no number of blocks"),
         ("simulate cache --trace /nowhere --policy random", "s3fifo"),
         ("simulate cache", "--trace"),
+    ] {
+        let output = command(arguments).output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(why), "mooncake {arguments}: {errors}");
+    }
+}
+
+#[test]
+fn ways_to_use_machines_are_compared_on_a_trace_that_was_generated() {
+    let path = std::env::temp_dir().join(format!("mooncake-serve-{}.jsonl", std::process::id()));
+    let picture = path.with_extension("svg");
+    let trace = path.to_str().expect("UTF-8");
+    mooncake(&format!("trace generate --requests 150 --out {trace}"));
+    let arguments = format!("simulate serve --trace {trace} --machines 4");
+    let table = mooncake(&format!("{arguments} --plot {}", picture.to_str().expect("UTF-8")));
+    let found = rows(&mooncake(&format!("{arguments} --prefill 2,3 --policy lb,local --chunk 0 --json")));
+    let drawn = std::fs::read_to_string(&picture).expect("it was drawn");
+    std::fs::remove_file(&picture).expect("it was drawn");
+    std::fs::remove_file(&path).expect("it was written");
+
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(
+        table.contains("coupled, lb, chunks of 512") && table.contains(" over coupled, lb: +"),
+        "{table}"
+    );
+    assert_eq!((drawn.matches("<polyline").count(), drawn.matches("<rect x").count()), (3 * 3, 3), "{drawn}");
+    let names: Vec<&str> = found.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["2 prefill, 2 decode", "3 prefill, 1 decode", "coupled, lb", "coupled, local"]);
+    for row in &found {
+        let limits = row["limits"].as_array().expect("one for each limit");
+        let rates: Vec<f64> = limits.iter().filter_map(|one| one["requests_per_second"].as_f64()).collect();
+        assert!(rates.len() == 3 && rates.is_sorted(), "a looser promise is kept at no lower rate: {row}");
+    }
+    for (arguments, why) in [
+        ("simulate serve --trace /nowhere", "cannot open /nowhere"),
+        ("simulate serve --trace /nowhere --prefill 16", "--prefill is 16"),
+        ("simulate serve --trace /nowhere --tbt-slo 0.1,0", "--tbt-slo is 0"),
+        ("simulate serve --trace /nowhere --share 1.1", "--share is 1.1"),
+        ("simulate serve --trace /nowhere --policy best", "maxhit"),
     ] {
         let output = command(arguments).output().expect("the program starts");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -243,7 +287,8 @@ fn policies_are_simulated_on_a_trace_that_was_generated() {
     let admissions: Vec<&str> = full.iter().filter_map(|row| row["admission"].as_str()).collect();
     assert_eq!(admissions, ["load", "predicted", "load", "predicted"]);
     assert!(full.iter().all(|row| row["rejected"].as_u64() > Some(0)), "{full:?}");
-    assert!(drawn.starts_with("<svg") && drawn.matches("<polyline").count() == 4 * 2, "{drawn}");
+    assert!(drawn.starts_with("<svg") && drawn.matches("<polyline").count() == 4 * 2 + 2, "{drawn}");
+    assert!(drawn.contains("rejected requests by seconds of decode"), "{drawn}");
     let moved = |row: &serde_json::Value| row["moved_share"].as_f64().expect("a number");
     assert!(moved(&found[3]) > 0.01 && moved(&slow[0]) < moved(&found[3]) / 2.0, "a slow link moves less");
     for (arguments, why) in [

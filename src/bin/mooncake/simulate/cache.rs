@@ -1,6 +1,6 @@
 //! One cache of whole blocks, a trace, and how often its requests find their prefix there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -8,6 +8,7 @@ use mooncake::store::eviction::{Policy, Replay};
 use serde_json::json;
 
 use super::numbered::Trace;
+use super::svg::{self, Line, Panel};
 use crate::trace;
 
 /// Most blocks that a simulated cache may have.
@@ -33,6 +34,9 @@ pub struct CacheArgs {
     /// One JSON object per line, with the numbers behind the rates.
     #[arg(long)]
     json: bool,
+    /// Writes a picture: prefix hit rates by capacity.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
 }
 
 fn policies() -> impl TypedValueParser<Value = Policy> {
@@ -55,53 +59,71 @@ fn blocks(text: &str) -> Result<u64, String> {
 pub fn run(args: &CacheArgs) -> Result<(), String> {
     let trace = Trace::new(&trace::read(&args.trace)?);
     let policies = if args.policy.is_empty() { &Policy::ALL[..] } else { &args.policy };
+    let rows: Vec<Row> = policies
+        .iter()
+        .flat_map(|policy| args.capacity.iter().map(|capacity| (*policy, *capacity)))
+        .map(|(policy, capacity)| (policy, capacity, replay(&trace, policy, capacity)))
+        .collect();
     if args.json {
-        print_rows(args, &trace, policies)
+        print_rows(&trace, &rows)
     } else {
-        print_table(args, &trace, policies)
+        print_table(args, &trace, &rows)
     }
-    Ok(())
+    args.plot.as_ref().map_or(Ok(()), |path| plot(path, &trace, &rows))
 }
 
-fn print_rows(args: &CacheArgs, trace: &Trace, policies: &[Policy]) {
-    for &policy in policies {
-        for &capacity in &args.capacity {
-            let sums = replay(trace, policy, capacity);
-            say!(
-                "{}",
-                json!({
-                    "policy": policy.name(),
-                    "capacity": capacity,
-                    "requests": trace.requests.len(),
-                    "blocks": trace.blocks(),
-                    "prefix_hits": sums.prefix,
-                    "hits": sums.any,
-                    "prefix_hit_rate": ratio(sums.prefix, trace.blocks()),
-                    "hit_rate": ratio(sums.any, trace.blocks()),
-                    "token_hit_rate": ratio(sums.tokens, trace.tokens),
-                })
-            );
-        }
+/// A policy, a capacity, and what came of them.
+type Row = (Policy, u64, Sums);
+
+fn print_rows(trace: &Trace, rows: &[Row]) {
+    for (policy, capacity, sums) in rows {
+        say!(
+            "{}",
+            json!({
+                "policy": policy.name(),
+                "capacity": capacity,
+                "requests": trace.requests.len(),
+                "blocks": trace.blocks(),
+                "prefix_hits": sums.prefix,
+                "hits": sums.any,
+                "prefix_hit_rate": ratio(sums.prefix, trace.blocks()),
+                "hit_rate": ratio(sums.any, trace.blocks()),
+                "token_hit_rate": ratio(sums.tokens, trace.tokens),
+            })
+        );
     }
 }
 
-fn print_table(args: &CacheArgs, trace: &Trace, policies: &[Policy]) {
+fn print_table(args: &CacheArgs, trace: &Trace, rows: &[Row]) {
     let all = replay(trace, Policy::Lru, trace.unique.max(1));
     say!("requests                {}", trace.requests.len());
     say!("blocks                  {}", trace.blocks());
     say!("unique blocks           {}", trace.unique);
     say!("prefix hit rate of a cache that holds all of them  {:.4}", ratio(all.prefix, trace.blocks()));
     say!("");
-    say!("blocks  {}", columns(&args.capacity, |capacity| capacity.to_string()));
-    for &policy in policies {
-        let rate =
-            |&capacity: &u64| format!("{:.4}", ratio(replay(trace, policy, capacity).prefix, trace.blocks()));
-        say!("{:8}{}", policy.name(), columns(&args.capacity, rate));
+    say!("blocks  {}", columns(args.capacity.iter().map(u64::to_string)));
+    for same in rows.chunks(args.capacity.len()) {
+        let rates = same.iter().map(|(.., sums)| format!("{:.4}", ratio(sums.prefix, trace.blocks())));
+        say!("{:8}{}", same[0].0.name(), columns(rates));
     }
 }
 
-fn columns(capacities: &[u64], cell: impl Fn(&u64) -> String) -> String {
-    capacities.iter().map(|capacity| format!("{:>10}", cell(capacity))).collect()
+fn plot(path: &Path, trace: &Trace, rows: &[Row]) -> Result<(), String> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (policy, capacity, sums) in rows {
+        if lines.last().is_none_or(|line| line.0 != policy.name()) {
+            lines.push((policy.name().into(), Vec::new()));
+        }
+        let point = (*capacity as f64, ratio(sums.prefix, trace.blocks()));
+        lines.last_mut().expect("there is one").1.push(point);
+    }
+    lines.iter_mut().for_each(|line| line.1.sort_by(|one, other| one.0.total_cmp(&other.0)));
+    let title = "prefix hit rate by the capacity in blocks, logarithmic".into();
+    svg::write(path, &[Panel { title, lines, logarithmic: true, unit: "" }])
+}
+
+fn columns(cells: impl Iterator<Item = String>) -> String {
+    cells.map(|cell| format!("{cell:>10}")).collect()
 }
 
 /// What all requests together found.

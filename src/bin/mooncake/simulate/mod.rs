@@ -1,10 +1,13 @@
 //! `mooncake simulate`: what would become of a trace, or of a cluster.
 
 mod cache;
+mod gaps;
 mod numbered;
 mod schedule;
+mod serve;
 mod statistics;
 mod store;
+mod svg;
 
 use clap::{Args, Subcommand};
 
@@ -23,6 +26,8 @@ enum Verb {
     Cache(cache::CacheArgs),
     /// Plays a trace on instances that prefill, and prints how long first tokens take under several ways to choose one.
     Schedule(schedule::ScheduleArgs),
+    /// Finds how many requests a second machines can serve well: some prefilling and others decoding, or each doing both.
+    Serve(serve::ServeArgs),
     /// Plays clusters of the store in which everything goes wrong, and checks that no promise is broken.
     Store(store::StoreArgs),
 }
@@ -32,6 +37,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), String> {
         Verb::Trace(args) => statistics::run(args),
         Verb::Cache(args) => cache::run(args),
         Verb::Schedule(args) => schedule::run(args),
+        Verb::Serve(args) => serve::run(args),
         Verb::Store(args) => store::run_seeds(args),
     }
 }

@@ -1,10 +1,10 @@
 //! `mooncake simulate schedule`: a trace on instances that prefill, and decode, under several policies.
 
-mod caches;
+pub mod caches;
 mod decoders;
 mod plot;
 mod show;
-mod world;
+pub mod world;
 
 use std::path::PathBuf;
 
@@ -51,7 +51,8 @@ pub struct ScheduleArgs {
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Writes a picture: loads over time if there are several admissions, else how long first tokens take.
+    /// Writes a picture: rejections and loads over time if there are several admissions, else how long first
+    /// tokens take.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
@@ -86,7 +87,7 @@ enum Behaviour {
     Full,
 }
 
-fn policies() -> impl TypedValueParser<Value = Policy> {
+pub fn policies() -> impl TypedValueParser<Value = Policy> {
     let named = |name: String| Policy::named(&name).expect("the parser lets only these names through");
     let values = Policy::ALL.map(|policy| PossibleValue::new(policy.name).help(policy.about));
     PossibleValuesParser::new(values).map(named)

@@ -170,3 +170,25 @@ fn prediction_wastes_less_and_swings_less_than_early_rejection_alone() {
         assert!(swings.0 > swings.1, "{decode_seconds}: {swings:?}");
     }
 }
+
+/// What overload loses with prompts of one length, so that an admission cannot serve more by serving shorter ones: by
+/// seconds of decode, the requests that keep both promises under each.
+#[test]
+fn where_prefill_is_scarce_too_early_rejection_serves_more_and_prediction_most() {
+    let arrivals = Generator::new(1, 1000).take(6000);
+    let alike = |(number, request): (u64, Request)| Request {
+        input_length: 8000,
+        hash_ids: (number * 16..number * 16 + 16).collect(),
+        ..request
+    };
+    let trace = Trace::new(&(0..).zip(arrivals).map(alike).collect::<Vec<Request>>());
+    for decode_seconds in [70.0, 80.0] {
+        let good = [Admission::Load, Admission::Early, Admission::Predicted].map(|admission| {
+            let full = Some(full(admission, Some(decode_seconds)));
+            let setup = Setup { speed: 2.5, full, ..setup(8, 0.3, None) };
+            play(&trace, Policy::GLOBAL, &setup).expect("it can be played").good
+        });
+        assert!(good.is_sorted_by(|less, more| less < more), "{decode_seconds}: {good:?}");
+        assert!(good[2] as f64 > 1.2 * good[0] as f64, "{decode_seconds}: {good:?}");
+    }
+}

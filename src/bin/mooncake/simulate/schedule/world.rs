@@ -17,7 +17,7 @@ use mooncake::sys::splitmix::Random;
 
 use super::super::numbered::Trace;
 use super::caches::Caches;
-use super::decoders::{Decoder, Joining};
+use super::decoders::{Decoder, Joining, Left};
 
 /// What is played.
 #[derive(Clone, Copy)]
@@ -67,8 +67,19 @@ pub struct Played {
     /// Requests that kept both promises, and their tokens of input.
     pub good: u64,
     pub good_tokens: u64,
+    /// Those that decoded to their end.
+    pub served: Vec<Served>,
+    /// When requests were rejected.
+    pub rejections: Vec<f64>,
     /// Every second, the mean loads of those who prefill and of those who decode.
     pub loads: Vec<(f64, f64)>,
+}
+
+/// How long a request waited, in seconds: for its first token, and between tokens in the longest tenth of its gaps.
+#[derive(PartialEq, Debug, Clone, Copy)]
+pub struct Served {
+    pub ttft: f64,
+    pub gap: f64,
 }
 
 /// Requests by when and why they were rejected.
@@ -208,8 +219,13 @@ impl<'a> World<'a> {
         let nothing = UnderWay { id: RequestId::from_raw(0), decoder: 0, compute: 0.0, first_token: 0.0 };
         self.under_way.push(nothing);
         match self.scheduler.decide(&asked, &self.found, now)? {
-            Verdict::Rejected(Rejection { reason: Reason::Prefill, .. }) => self.played.rejected.prefill += 1,
-            Verdict::Rejected(_) => self.played.rejected.decode += 1,
+            Verdict::Rejected(Rejection { reason, .. }) => {
+                self.played.rejections.push(now);
+                match reason {
+                    Reason::Prefill => self.played.rejected.prefill += 1,
+                    _ => self.played.rejected.decode += 1,
+                }
+            }
             Verdict::Run(decision) => {
                 let chosen = place(&self.ids, decision.prefill);
                 self.prefill(number, chosen, asked.tokens, &decision, now);
@@ -277,6 +293,7 @@ impl<'a> World<'a> {
         };
         if self.scheduler.recheck(id, at)?.is_some() {
             self.played.rejected.late += 1;
+            self.played.rejections.push(at);
             self.played.wasted += compute;
             return self.scheduler.cancelled(id, at);
         }
@@ -307,13 +324,14 @@ impl<'a> World<'a> {
         if self.decoders[decoder].version != version {
             return Ok(());
         }
-        let Some(number) = self.decoders[decoder].leave(at) else { return Ok(()) };
+        let Some(Left { request: number, gap }) = self.decoders[decoder].leave(at) else { return Ok(()) };
         self.expect_leave(decoder);
         let (one, full) = (self.under_way[number as usize], self.setup.full);
         let request = &self.trace.requests[number as usize];
         let tbt = (at - one.first_token) / request.output.max(1) as f64;
         self.played.tbt.push(tbt);
         let ttft = one.first_token - request.at / self.setup.speed;
+        self.played.served.push(Served { ttft, gap });
         // If how long it decodes was given, the time between tokens says nothing.
         let is_good =
             full.is_some_and(|full| ttft <= full.ttft && (full.decode_seconds.is_some() || tbt <= full.tbt));
@@ -340,14 +358,14 @@ impl<'a> World<'a> {
 }
 
 /// Where an id stands among those that were given.
-fn place(ids: &[InstanceId], id: InstanceId) -> usize {
+pub fn place(ids: &[InstanceId], id: InstanceId) -> usize {
     ids.iter()
         .position(|one| *one == id)
         .expect("the scheduler chooses among the instances that it was given")
 }
 
 /// An even choice between -1 and 1, of the number alone.
-fn even(number: u64) -> f64 {
+pub fn even(number: u64) -> f64 {
     Random::new(number ^ 0x5eed).below(2_000_001) as f64 / 1e6 - 1.0
 }
 
