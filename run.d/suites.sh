@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # In the order in which they run: what fails most cheaply comes first.
-LABELS=(rust metadata api flow leak compat tsan cpp cffi go consumer abi docs examples demo fault interop fuzz)
+LABELS=(rust metadata api flow leak compat tsan cpp cffi go consumer abi docs examples demo fault events interop fuzz)
 
 suites_help() {
   cat <<EOF
@@ -24,6 +24,7 @@ usage: ./run test [LABEL...]
   examples  examples: each program in C, C++ and Go runs
   demo      tests/demo: the demo ends well, and says so
   fault     tests/fault: peers that die, stop and come back; cut cables
+  events    tests/events: conductors that follow publishers over pyzmq, which comes by pip; lost messages, restarts
   interop   tests/interop: with Mooncake's own engines, an old and a new one, which come by pip
   fuzz      fuzz: decoders against random bytes
 
@@ -55,6 +56,7 @@ tools_of() {
     api | flow | leak | compat | tsan | cpp) echo clang ;;
     cffi) echo cffi ;;
     consumer) echo meson ;;
+    events) echo venv ;;
     interop) echo cffi venv wheel-libraries etcd ;;
     go | examples) echo go ;;
     metadata) echo etcd etcdctl redis-server venv ;;
@@ -311,6 +313,15 @@ suite_examples() {
 
 suite_demo() { with_examples demo || return 0; suite_scripts demo 600 '*.sh'; }
 suite_fault() { with_examples fault || return 0; suite_scripts fault 600 '*.sh'; }
+
+suite_events() {
+  local python
+  python=$(events_python)
+  [[ -n $python ]] || { skip_without events "pyzmq and msgpack, by pip"; return 0; }
+  with_release events || return 0
+  check "events following" 600 "$python" tests/events/following.py
+  grep -E 'a second, |resyncs, ' "$(log_of "events following")" | sed 's/^/  /' || true
+}
 
 # An old release speaks the first version of the data protocol, without acknowledgements.
 OLD_WHEEL=0.3.10

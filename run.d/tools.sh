@@ -110,6 +110,19 @@ wheel() {
   echo "$folder/bin/python3"
 }
 
+# The Python of a virtual environment with what publishes events; nothing when it cannot be had.
+events_python() {
+  local folder=$CACHE/events-27.3.0-1.2.4
+  if [[ ! -e $folder/ready ]]; then
+    has venv || return 0
+    echo "installing: pyzmq 27.3.0, msgpack 1.2.4" >&2
+    python3 -m venv "$folder" >&2 &&
+      "$folder/bin/python3" -m pip install -q pyzmq==27.3.0 msgpack==1.2.4 >&2 &&
+      touch "$folder/ready" || return 0
+  fi
+  echo "$folder/bin/python3"
+}
+
 apt_allowed() {
   command -v apt-get >/dev/null || return 1
   [[ $(id -u) -eq 0 ]] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; }

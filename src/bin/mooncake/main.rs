@@ -4,6 +4,7 @@
 mod output;
 
 mod bench;
+mod conductor;
 mod doctor;
 mod master;
 mod metadata;
@@ -28,6 +29,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::BenchArgs),
+    Conductor(conductor::ConductorArgs),
     Doctor(doctor::DoctorArgs),
     Master(master::MasterArgs),
     Metadata(metadata::MetadataArgs),
@@ -39,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(args) => bench::run(args),
+        Command::Conductor(args) => conductor::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Master(args) => master::run(&args),
         Command::Metadata(args) => metadata::run(&args),

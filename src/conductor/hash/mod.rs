@@ -86,6 +86,18 @@ impl Hasher {
     /// The keys of all full blocks of `tokens`, first to last, each hashed when it is asked for: who stops early
     /// pays for what was taken. Refuses a `block_size` of 0 and names above [`LONGEST_NAME`] bytes.
     pub fn keys<'a>(&'a self, tokens: &'a [u32], block_size: usize, extra: Extra<'a>) -> Result<Keys<'a>> {
+        self.keys_after(None, tokens, block_size, extra)
+    }
+
+    /// The same for tokens that follow the block of that key. Refused where a key is not all that the next one is
+    /// made of.
+    pub fn keys_after<'a>(
+        &'a self,
+        before: Option<u64>,
+        tokens: &'a [u32],
+        block_size: usize,
+        extra: Extra<'a>,
+    ) -> Result<Keys<'a>> {
         if block_size == 0 {
             bail!(InvalidArgument, "a block of 0 tokens has no key: give the engine's block size");
         }
@@ -98,7 +110,10 @@ impl Hasher {
         let given = |name: Option<&'a str>| name.filter(|name| !name.is_empty());
         let extra = Extra { lora: given(extra.lora), salt: given(extra.salt) };
         let before = match &self.0 {
-            Kind::Rolling { seed } => Before::Rolling { seed: *seed, key: None },
+            Kind::Rolling { seed } => Before::Rolling { seed: *seed, key: before },
+            Kind::Chained { .. } if before.is_some() => {
+                bail!(Unsupported, "vLLM's hashes follow from the whole digest before, of which a key is a part");
+            }
             Kind::Chained { encode, root } => Before::Chained { encode: *encode, parent: *root },
         };
         Ok(Keys { blocks: tokens.chunks_exact(block_size), extra, before, bytes: Vec::new() })
