@@ -218,6 +218,11 @@ fn requests_go_where_their_prefix_is_and_what_became_of_them_is_told() {
     // Whoever waits there would wait for long.
     assert_eq!(conductor.post("/schedule", request("r2"))["prefill"]["instance_id"], "a");
 
+    // Of an adapter that nobody has used nobody has a prefix, and whoever serves the model serves it.
+    let mut adapted = request("r3");
+    adapted["lora_name"] = json!("sql");
+    assert_eq!(conductor.post("/schedule", adapted)["reused_blocks"], 0);
+
     let removed = conductor.post("/unregister", json!({ "instance_id": "b", "dp_rank": 0 }));
     assert_eq!(removed["removed_instances"], json!(["b|default|0"]));
     assert_eq!((conductor.matched("b"), conductor.get("/services")["count"].as_u64()), (0, Some(1)));

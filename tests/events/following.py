@@ -7,7 +7,7 @@ import tempfile
 sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.environ["ROOT"], "tests", "interop")]
 
 import msgpack  # noqa: E402
-from conductor import Conductor, check  # noqa: E402
+from conductor import MODEL, Conductor, check  # noqa: E402
 from publisher import BLOCK_SIZE, InBackground, Publisher  # noqa: E402
 from suite import case, main  # noqa: E402
 
@@ -172,6 +172,37 @@ def what_the_store_has_is_in_reach_of_all_engines():
         assert conductor.query(chain, "store") is None
     for publisher in (engine, store):
         publisher.close()
+
+
+@case
+def names_that_an_engine_makes_up_are_told_by_their_tokens():
+    publisher = Publisher()
+    with Conductor() as conductor:
+        conductor.register(publisher, profile={"strategy": "token_ids"})
+        tokens = [7 * number for number in range(4 * BLOCK_SIZE)]
+
+        def stored(names, parent, first):
+            some = tokens[first * BLOCK_SIZE : (first + len(names)) * BLOCK_SIZE]
+            return ["BlockStored", names, parent, some, BLOCK_SIZE, None, "GPU", None]
+
+        def matched():
+            body = {"model": MODEL, "block_size": BLOCK_SIZE, "token_ids": tokens + [1]}
+            return conductor.ask("POST", "/query", body)["default"]["a"]["GPU"]
+
+        publisher.send([stored([-5, 6], None, 0), stored([7], 6, 2), stored([9], 8, 3)])
+        publisher.settle([conductor])
+        # Nobody knows what comes before the last one.
+        assert matched() == 3 * BLOCK_SIZE and conductor.status(publisher)["skipped_events"] == 1
+        publisher.send([stored([8], 7, 3), publisher.removed([7], "GPU")])
+        publisher.settle([conductor])
+        assert matched() == 2 * BLOCK_SIZE
+        publisher.send([stored([77], 6, 2)])
+        publisher.settle([conductor])
+        assert matched() == 4 * BLOCK_SIZE
+        publisher.send([["AllBlocksCleared"]])
+        publisher.settle([conductor])
+        assert matched() == 0
+    publisher.close()
 
 
 @case

@@ -112,7 +112,10 @@ impl Hasher {
         let before = match &self.0 {
             Kind::Rolling { seed } => Before::Rolling { seed: *seed, key: before },
             Kind::Chained { .. } if before.is_some() => {
-                bail!(Unsupported, "vLLM's hashes follow from the whole digest before, of which a key is a part");
+                bail!(
+                    Unsupported,
+                    "vLLM's hashes follow from the whole digest before, of which a key is a part"
+                );
             }
             Kind::Chained { encode, root } => Before::Chained { encode: *encode, parent: *root },
         };

@@ -50,8 +50,7 @@ impl Api {
             (None, Some(keys)) => Asked::Keys(keys),
             (None, None) => return Err(missing("token_ids")),
         };
-        let space = self.busiest(&wanted)?;
-        let keys = asked.keys(&space, &wanted)?;
+        let (space, keys) = self.within(wanted, &asked)?;
         let told = match &asked {
             Asked::Tokens(tokens) => tokens.len() as u64,
             Asked::Keys(keys) => keys.len() as u64 * u64::from(space.context.block_size),
@@ -75,42 +74,31 @@ impl Api {
         Ok(meant)
     }
 
-    /// Of the contexts that are meant, the one with the most publishers.
-    fn busiest(&self, wanted: &Wanted) -> Result<Arc<Space>, Wrong> {
-        let count = |space: &Arc<Space>| {
-            self.sources
-                .each(|source| source.terms.suits(&space.context))
-                .into_iter()
-                .filter(|suits| *suits)
-                .count()
-        };
-        let found = self.contexts.those(wanted).into_iter().rev().max_by_key(count);
-        if let Some(space) = found {
-            return Ok(space);
+    /// The context that is meant, and the keys that the prompt has in it.
+    fn within(&self, wanted: Wanted, asked: &Asked) -> Result<(Arc<Space>, Vec<u64>), Wrong> {
+        if let Some(space) = self.busiest(&wanted) {
+            let keys = asked.keys(&space, &wanted)?;
+            return Ok((space, keys));
         }
-        // An adapter of which no block was told yet: its context is that of the base model, by another name.
-        let base = Wanted {
-            tenant: wanted.tenant.clone(),
-            model: wanted.model.clone(),
-            block_size: wanted.block_size,
-            namespace: wanted.namespace.clone(),
-            cache_salt: wanted.cache_salt.clone(),
-            lora: None,
-        };
-        let base = self.contexts.those(&base).into_iter().rev().max_by_key(count);
-        match base {
-            Some(space) if wanted.lora.is_some() => {
-                let context = mooncake::conductor::service::Context {
-                    lora: wanted.lora.clone(),
-                    ..space.context.clone()
-                };
-                Ok(self.contexts.open(&context)?)
-            }
-            _ => Err(Wrong::not_found(format!(
+        // Of an adapter without a single block nobody has a prefix. Those who serve its model serve it, too.
+        let is_adapter = wanted.lora.is_some();
+        let base = Wanted { lora: None, ..wanted };
+        match self.busiest(&base).filter(|_| is_adapter) {
+            Some(space) => Ok((space, Vec::new())),
+            None => Err(Wrong::not_found(format!(
                 "nobody is registered for model {:?} of tenant {:?} with this block size and salt",
-                wanted.model, wanted.tenant
+                base.model, base.tenant
             ))),
         }
+    }
+
+    /// Of several contexts that are meant, the one with the most publishers.
+    fn busiest(&self, wanted: &Wanted) -> Option<Arc<Space>> {
+        let count = |space: &Arc<Space>| {
+            let suits = self.sources.each(|source| source.terms.suits(&space.context));
+            suits.into_iter().filter(|suits| *suits).count()
+        };
+        self.contexts.those(wanted).into_iter().rev().max_by_key(count)
     }
 
     /// By the name that the caller gave it, or the number that it was given.

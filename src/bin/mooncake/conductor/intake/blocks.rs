@@ -1,5 +1,6 @@
 //! What the events of one publisher change in the conductor.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,21 +14,25 @@ use super::names::Names;
 use super::subscriber::Sink;
 use super::watched::Watched;
 
+/// Most adapters of one publisher: each has a context of its own, of which there are so many for all together.
+const MOST_ADAPTERS: usize = 256;
+
 /// Why an event changes nothing.
 type Skipped = &'static str;
 
 pub struct Blocks {
-    pub conductor: Arc<Conductor>,
-    pub contexts: Arc<Contexts>,
-    pub terms: Arc<Terms>,
-    pub instance: InstanceId,
-    pub watched: Arc<Watched>,
+    conductor: Arc<Conductor>,
+    contexts: Arc<Contexts>,
+    terms: Arc<Terms>,
+    instance: InstanceId,
+    watched: Arc<Watched>,
     /// Of a publisher whose names are not keys.
     names: Option<Names>,
     tokens: Vec<u32>,
     keys: Vec<u64>,
     /// The context of the event before.
     space: Option<Arc<Space>>,
+    adapters: HashSet<String>,
 }
 
 impl Blocks {
@@ -40,7 +45,8 @@ impl Blocks {
     ) -> Blocks {
         let names = (terms.naming == Naming::ByTokens).then(|| Names::new(&terms.scheme()));
         let (tokens, keys) = (Vec::new(), Vec::new());
-        Blocks { conductor, contexts, terms, instance, watched, names, tokens, keys, space: None }
+        let (space, adapters) = (None, HashSet::new());
+        Blocks { conductor, contexts, terms, instance, watched, names, tokens, keys, space, adapters }
     }
 
     fn take(&mut self, batch: &Batch<'_>, event: &KvEvent<'_>) -> Result<(), Skipped> {
@@ -118,6 +124,12 @@ impl Blocks {
     fn space(&mut self, lora: Option<&str>) -> Result<Arc<Space>, Skipped> {
         if let Some(space) = self.space.as_ref().filter(|space| space.context.lora.as_deref() == lora) {
             return Ok(space.clone());
+        }
+        if let Some(lora) = lora.filter(|lora| !self.adapters.contains(*lora)) {
+            if self.adapters.len() >= MOST_ADAPTERS {
+                return Err("its publisher has more adapters than can be told apart");
+            }
+            self.adapters.insert(lora.to_owned());
         }
         let space = self.contexts.open(&self.terms.context(lora)).map_err(|error| {
             tracing::warn!(%error, "no context for a publisher's events");

@@ -108,7 +108,10 @@ impl<S: Sink> Subscriber<S> {
             };
             self.watched.figures.connected(false);
             self.watched.figures.failed(&error.to_string());
-            tracing::warn!(publisher = %self.address, %error, "no connection to a publisher of events");
+            // Once, and not with every attempt.
+            if wait == AGAIN_AFTER {
+                tracing::warn!(publisher = %self.address, %error, "no connection to a publisher of events");
+            }
             // Nobody listens there: the process is gone, and its memory.
             if error.kind() == ErrorKind::ConnectionRefused && self.order.last().is_some() {
                 self.begin_anew("nobody listens where it was published");

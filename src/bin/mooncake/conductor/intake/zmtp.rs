@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// Largest frame.
 const FRAME_MAX: u64 = mooncake::conductor::event::MOST_BYTES as u64;
-/// Most frames of a message: an event has three, an answer to a replay one more.
+/// Most frames of a message: an event has three, an answer to a replay one more. Together they are no larger than one.
 const PARTS_MAX: usize = 16;
 /// How much is read at a time.
 const CHUNK: usize = 64 << 10;
@@ -159,6 +159,9 @@ impl Connection {
                     }
                     if self.parts.len() == PARTS_MAX {
                         return Err(wrong(&format!("a message of more than {PARTS_MAX} frames")));
+                    }
+                    if self.parts.iter().map(Vec::len).sum::<usize>() as u64 > FRAME_MAX {
+                        return Err(wrong(&format!("a message of more than {FRAME_MAX} bytes")));
                     }
                 }
                 None => self.fill().await?,
