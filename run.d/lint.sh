@@ -8,7 +8,7 @@ lint_all() {
   check "rustfmt" 120 cargo fmt --check
   check "clippy" 1200 cargo clippy --locked --all-targets -- -D warnings
   check "features: none" 1200 cargo check --locked --no-default-features
-  for feature in http redis etcd; do
+  for feature in http redis etcd events; do
     check "features: $feature" 1200 cargo check --locked --no-default-features --features "$feature"
   done
   check "rustdoc" 1200 env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items

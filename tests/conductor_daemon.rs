@@ -230,6 +230,26 @@ fn requests_go_where_their_prefix_is_and_what_became_of_them_is_told() {
 }
 
 #[test]
+fn a_registration_takes_the_place_of_the_one_before() {
+    let publishers = [Publisher::new(), Publisher::new()];
+    let conductor = Conductor::start(&[]);
+    conductor.post("/register", registration(&publishers[0], "a"));
+    // The same rank of the same instance, with another publisher, model and role.
+    let mut other = registration(&publishers[1], "a");
+    (other["modelname"], other["role"]) = (json!("n"), json!("decode"));
+    conductor.post("/register", other.clone());
+    conductor.post("/register", other);
+    let services = conductor.get("/services");
+    assert_eq!((&services["count"], &services["services"][0]["ModelName"]), (&json!(1), &json!("n")));
+    // Its ranks are of one model.
+    let mut third = registration(&publishers[0], "a");
+    third["dp_rank"] = json!(1);
+    let (status, refused) = conductor.ask("POST", "/register", third);
+    assert_eq!((status, &refused["reason"]), (409, &json!("invalid_registration")), "{refused}");
+    assert_eq!(conductor.get("/health")["instances"], 1);
+}
+
+#[test]
 fn questions_that_make_no_sense_are_refused_with_a_reason() {
     let conductor = Conductor::start(&[]);
     let model = || json!({ "model": "m", "token_ids": [1], "block_size": 4 });

@@ -76,14 +76,22 @@ impl Contexts {
         });
     }
 
+    /// In the order in which they were opened.
     pub fn all(&self) -> Vec<Arc<Space>> {
-        let mut all: Vec<_> = self.spaces.read().values().cloned().collect();
-        all.sort_by_key(|space| space.id);
-        all
+        self.which(|_| true)
     }
 
     pub fn those(&self, wanted: &Wanted) -> Vec<Arc<Space>> {
-        self.all().into_iter().filter(|space| wanted.is(&space.context)).collect()
+        self.which(|context| wanted.is(context))
+    }
+
+    fn which(&self, is_meant: impl Fn(&Context) -> bool) -> Vec<Arc<Space>> {
+        let spaces = self.spaces.read();
+        let meant = spaces.iter().filter(|(context, _)| is_meant(context));
+        let mut meant: Vec<_> = meant.map(|(_, space)| space.clone()).collect();
+        drop(spaces);
+        meant.sort_by_key(|space| space.id);
+        meant
     }
 }
 

@@ -98,7 +98,11 @@ impl Api {
             let suits = self.sources.each(|source| source.terms.suits(&space.context));
             suits.into_iter().filter(|suits| *suits).count()
         };
-        self.contexts.those(wanted).into_iter().rev().max_by_key(count)
+        let mut meant = self.contexts.those(wanted);
+        match meant.len() {
+            0 | 1 => meant.pop(),
+            _ => meant.into_iter().rev().max_by_key(count),
+        }
     }
 
     /// By the name that the caller gave it, or the number that it was given.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mooncake::conductor::service::{Conductor, Duty, InstanceId, Registration};
+use mooncake::error::Code;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
@@ -62,15 +63,16 @@ impl Sources {
                 ..Wrong::registration(text)
             });
         }
-        let replaced = table.remove(&name);
-        if let Some(old) = &replaced {
-            self.stop(old);
-        }
-        let started = self.start(&table, terms, last);
-        if started.is_err() && replaced.is_some() {
+        if let Some(old) = table.remove(&name) {
+            self.stop(&old);
+            // It may come back as another model's.
             self.settle(&table, &name.instance);
         }
-        table.insert(name, started?);
+        let source = self.start(&table, terms, last);
+        if source.is_err() {
+            self.settle(&table, &name.instance);
+        }
+        table.insert(name, source?);
         Ok(())
     }
 
@@ -139,7 +141,10 @@ impl Sources {
             Some(source) => {
                 self.conductor.register(&registration(&source.terms, source.terms.ranks())).map(drop)
             }
-            None => self.conductor.unregister(instance),
+            None => match self.conductor.unregister(instance) {
+                Err(error) if error.code == Code::NotFound => Ok(()),
+                done => done,
+            },
         };
         if let Err(error) = done {
             tracing::warn!(instance, %error, "an instance stays as it was");

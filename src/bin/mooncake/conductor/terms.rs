@@ -158,7 +158,15 @@ impl Terms {
 
     /// Whether blocks of this publisher can be in the context.
     pub fn suits(&self, context: &Context) -> bool {
-        *context == Context { lora: context.lora.clone(), ..self.context(None) }
+        let is_named_so = match (&self.naming, &context.scheme) {
+            (Naming::As(scheme), other) => scheme == other,
+            (Naming::ByTokens, other) => *other == Scheme::Xxh3 { seed: XXH3_SEED },
+        };
+        is_named_so
+            && self.tenant == context.tenant
+            && self.model == context.model
+            && self.salt == context.salt
+            && self.block_size == context.block_size
             && (self.lora.is_none() || self.lora == context.lora)
     }
 
