@@ -286,10 +286,9 @@ impl Store {
         if clock::until(lease.until_ns) >= SHORT {
             return Ok(None);
         }
-        let Some(first) = lease.replicas.first().and_then(|replica| replica.stripes.first()) else {
-            return Ok(None);
-        };
-        let leases = vec![LeaseRef { key: key.to_vec(), first: Some(first.into()) }];
+        let Some(replica) = lease.replicas.first() else { return Ok(None) };
+        let stripes = replica.stripes.iter().map(Into::into).collect();
+        let leases = vec![LeaseRef { key: key.to_vec(), stripes }];
         let asked_ns = clock::now_ns();
         let call = Renew { tenant: self.tenant.clone(), leases };
         let lease_ms = outcomes(self.masters.ask(&call, until, true), 1).remove(0)?;

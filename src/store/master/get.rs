@@ -57,9 +57,9 @@ impl State {
         (object.is_visible() && replicas > 0).then_some((object.version, object.size, replicas))
     }
 
-    /// Prolongs the lease of whoever reads the replica that begins there: milliseconds from now.
-    /// Errors: LEASE_EXPIRED (the replica is gone: look again), NOT_READY.
-    pub fn renew(&mut self, now: u64, name: Name<'_>, first: Extent) -> Result<u64> {
+    /// Prolongs the lease of whoever reads these stripes, one after the other: milliseconds from now.
+    /// Errors: LEASE_EXPIRED (one of them is gone: look again), NOT_READY.
+    pub fn renew(&mut self, now: u64, name: Name<'_>, stripes: &[Extent]) -> Result<u64> {
         let gone =
             Refusal::new(Code::LeaseExpired, "the object was removed or replaced, or the replica moved");
         let at = self.lookup(now, name).map_err(|refusal| match refusal.code {
@@ -67,16 +67,19 @@ impl State {
             _ => refusal,
         })?;
         // Not by version, nor by generation alone, which all replicas of one put share: one that moved may be given to
-        // others while its object lives on.
-        let is_there = |place: &Place| {
+        // others while its object lives on. Nor by where it begins: what is left of two replicas may have become one.
+        let is_at = |place: &Place, extent: &Extent| {
             let segment = self.pool.get(place.segment);
-            place.generation() == first.generation
+            place.generation() == extent.generation
                 && segment.is_some_and(|segment| {
-                    (segment.node, segment.id) == (first.node, first.segment)
-                        && segment.allocator.offset(place.block) == first.offset
+                    (segment.node, segment.id) == (extent.node, extent.segment)
+                        && segment.allocator.offset(place.block) == extent.offset
                 })
         };
-        if !self.object(at).copies().any(|copy| copy.first().is_some_and(is_there)) {
+        let object = self.object(at);
+        let is_there =
+            |(stripe, extent): (usize, &Extent)| object.copies().any(|copy| is_at(&copy[stripe], extent));
+        if stripes.len() != object.stripes() || !stripes.iter().enumerate().all(is_there) {
             return Err(gone);
         }
         Ok(self.prolong(now, at))

@@ -55,13 +55,14 @@ impl State {
         !self.gone.is_empty() && object.is_visible() && object.places.as_slice().iter().any(is_gone)
     }
 
-    /// Replicas of which all is there.
+    /// Replicas that there are, or can be made of what is left of them: as many as each stripe still has ranges.
     pub(super) fn whole_copies(&self, object: &Object) -> u8 {
         if !self.names_gone(object) {
             return object.replicas;
         }
-        let is_whole = |copy: &&[Place]| copy.iter().all(|place| !self.gone.contains(place.segment));
-        object.copies().filter(is_whole).count() as u8
+        let is_there = |place: &Place| !self.gone.contains(place.segment);
+        let left = |stripe: usize| object.copies().filter(|copy| is_there(&copy[stripe])).count();
+        (0..object.stripes()).map(left).min().unwrap_or(0) as u8
     }
 
     /// Goes on with the walk, past so many objects as one tick may.
@@ -93,9 +94,7 @@ impl State {
 
     /// Takes replicas on nodes that are gone out of an object.
     fn shrink(&mut self, now: u64, at: ObjectRef) {
-        let object = self.object(at);
-        let (places, count) = (object.places.clone(), object.replicas);
-        let (kept, replicas, stray) = self.split_lost(&places, count);
+        let (kept, replicas, stray) = self.survivors(self.object(at));
         if replicas == 0 {
             self.stats.lost += 1;
             self.cancel_copy(now, at);
@@ -109,5 +108,21 @@ impl State {
         if !stray.is_empty() {
             self.drop_places(now, at, &stray, readers_until, true);
         }
+    }
+
+    /// The replicas that are whole, and others made of what is left of the rest: two replicas that lost a stripe each are
+    /// one together. How many that makes, and what is left over.
+    fn survivors(&self, object: &Object) -> (Vec<Place>, u8, Vec<Place>) {
+        let is_there = |place: &Place| self.pool.get(place.segment).is_some();
+        let (whole, broken): (Vec<&[Place]>, Vec<&[Place]>) =
+            object.copies().partition(|copy| copy.iter().all(is_there));
+        let left = |stripe: usize| broken.iter().map(|copy| copy[stripe]).filter(is_there).collect();
+        let mut left: Vec<Vec<Place>> = (0..object.stripes()).map(left).collect();
+        let (mut kept, mut replicas) = (whole.concat(), whole.len() as u8);
+        while left.iter().all(|places| !places.is_empty()) {
+            kept.extend(left.iter_mut().filter_map(Vec::pop));
+            replicas += 1;
+        }
+        (kept, replicas, left.concat())
     }
 }

@@ -231,8 +231,8 @@ impl SimMaster {
                 let from = (from.node, from.segment);
                 with_name(key, |name| self.state.move_replica(now, name, from, &[]).map(|_| Answer::Done))
             }
-            Ask::Renew { key, first } => {
-                with_name(key, |name| Ok(Answer::Renewed(self.state.renew(now, name, first)?)))
+            Ask::Renew { key, stripes } => {
+                with_name(key, |name| Ok(Answer::Renewed(self.state.renew(now, name, &stripes)?)))
             }
             Ask::PutExtend { key, version } => with_name(key, |name| {
                 self.state.put_extend(now, name, client, version)?;

@@ -68,7 +68,7 @@ pub enum Ask {
     },
     Renew {
         key: u16,
-        first: Extent,
+        stripes: Vec<Extent>,
     },
     PutExtend {
         key: u16,

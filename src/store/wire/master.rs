@@ -462,9 +462,9 @@ pub struct Renew {
 pub struct LeaseRef {
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
-    /// Where the replica that is read begins.
-    #[prost(message, optional, tag = "2")]
-    pub first: Option<Extent>,
+    /// Where the replica lies that is read.
+    #[prost(message, repeated, tag = "2")]
+    pub stripes: Vec<Extent>,
 }
 
 /// Where nodes are found.

@@ -8,7 +8,7 @@ use crate::error::{Code, Result};
 use crate::fail;
 use crate::rpc::Answer;
 use crate::store::master::{Answer as Done, Listed as Found, PutStart as Wanted, State, Walk};
-use crate::store::object::{ClientId, Name, ReplicateConfig, Token, Version};
+use crate::store::object::{ClientId, Extent as Range, Name, ReplicateConfig, Token, Version};
 use crate::store::refusal::{self, Refusal};
 use crate::store::wire::master::*;
 use crate::store::wire::quick::{Keys, put_found};
@@ -140,10 +140,8 @@ pub fn put_extend(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
 pub fn renew(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
     let Renew { tenant, leases } = decode(body)?;
     let renew = |state: &mut State, now, lease: &LeaseRef| {
-        let none =
-            Refusal::new(Code::InvalidArgument, "a lease is renewed for a replica, by its first extent");
-        let first = lease.first.as_ref().map(Into::into).ok_or(none)?;
-        state.renew(now, Name { tenant: &tenant, key: &lease.key }, first)
+        let stripes: Vec<Range> = lease.stripes.iter().map(Into::into).collect();
+        state.renew(now, Name { tenant: &tenant, key: &lease.key }, &stripes)
     };
     Ok(each(core, Renew::METHOD, &leases, renew))
 }

@@ -135,3 +135,42 @@ fn of_two_nodes_the_second_goes_on_alone_once_the_first_is_known_to_be_gone() {
     cluster.run(5_000);
     cluster.put("new", 100).expect("the other one is enough");
 }
+
+#[test]
+fn two_replicas_that_lost_a_stripe_each_are_one_together() {
+    let mut cluster = Cluster::new(7, 100);
+    let striped = ReplicateConfig { count: 2, stripe_size: 64 << 10, ..Default::default() };
+    cluster.put_as("k", 2 * (64 << 10), &striped, false).expect("room");
+    let before = cluster.get("k").expect("there");
+    let [one, other] = [0, 1].map(|replica| &before.replicas[replica].stripes);
+    cluster.deaf = vec![one[0].node, other[1].node];
+    let is_left = |stripe: &Extent| !cluster.deaf.contains(&stripe.node);
+    assert!(is_left(&one[1]) && is_left(&other[0]), "each stripe lies on a node that lives");
+    cluster.run(15_000);
+    let after = cluster.get("k").expect("all of it is there");
+    assert_eq!((after.version, after.replicas.len()), (before.version, 1));
+    assert_eq!(after.replicas[0].stripes, [other[0], one[1]]);
+    for replica in &before.replicas {
+        let renewed = cluster.master.renew(cluster.now, name("k"), &replica.stripes);
+        assert_eq!(code(renewed), Code::LeaseExpired, "a stripe of it is gone");
+    }
+    assert!(cluster.master.renew(cluster.now, name("k"), &after.replicas[0].stripes).is_ok());
+}
+
+#[test]
+fn replicas_that_a_new_master_put_together_from_stripes_outlive_a_node() {
+    for lost in 0..7 {
+        let mut cluster = Cluster::new(7, 256);
+        let striped = ReplicateConfig { count: 2, stripe_size: 64 << 10, ..Default::default() };
+        let version = cluster.put_as("k", 5 * (64 << 10), &striped, false).expect("room");
+        let lost = cluster.nodes[lost].id();
+        let located = cluster.get("k").expect("there");
+        let on_lost = |stripe: usize| located.replicas.iter().all(|one| one.stripes[stripe].node == lost);
+        assert!(!(0..5).any(on_lost), "replicas lie on different nodes");
+        cluster.replace_master();
+        cluster.run(4000);
+        cluster.deaf = vec![lost];
+        cluster.run(15_000);
+        assert_eq!(cluster.get("k").expect("no stripe lost both").version, version, "without {lost:?}");
+    }
+}

@@ -309,8 +309,8 @@ fn a_lease_is_prolonged_for_a_replica_that_is_there_and_for_no_other_of_its_put(
     let from = (moved.node, moved.segment);
     cluster.master.move_replica(cluster.now, name("k"), from, &[]).expect("there is a third node");
     cluster.settle();
-    assert_eq!(code(cluster.master.renew(cluster.now, name("k"), moved)), Code::LeaseExpired);
-    assert!(cluster.master.renew(cluster.now, name("k"), stays).is_ok());
+    assert_eq!(code(cluster.master.renew(cluster.now, name("k"), &[moved])), Code::LeaseExpired);
+    assert!(cluster.master.renew(cluster.now, name("k"), &[stays]).is_ok());
 }
 
 #[test]

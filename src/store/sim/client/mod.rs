@@ -300,7 +300,9 @@ impl SimClient {
                 self.master = None;
                 self.end(context);
             }
-            (Ask::Renew { first, .. }, Answer::Renewed(lease_ms)) => self.renewed(context, first, lease_ms),
+            (Ask::Renew { stripes, .. }, Answer::Renewed(lease_ms)) => {
+                self.renewed(context, &stripes, lease_ms);
+            }
             // It goes on with the time it has.
             (Ask::Renew { .. }, _) => {}
             (Ask::PutExtend { .. }, answer) => {

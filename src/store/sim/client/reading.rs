@@ -65,18 +65,18 @@ impl SimClient {
         let Some(replica) = getting.located.replicas.get(getting.replica) else { return };
         if is_soon && getting.renewing.is_none() && context.random.happens(300) {
             getting.renewing = Some(context.now);
-            let ask = Ask::Renew { key: *key, first: replica.stripes[0] };
+            let ask = Ask::Renew { key: *key, stripes: replica.stripes.clone() };
             self.call(context, Call::Ask(ask), 0);
         }
     }
 
     /// The lease of the replica that is read holds for longer, counted from when that was asked for first.
-    pub(super) fn renewed(&mut self, context: &mut Context, first: Extent, lease_ms: u64) {
+    pub(super) fn renewed(&mut self, context: &mut Context, stripes: &[Extent], lease_ms: u64) {
         let client = self.id();
         let Some(Operation { stage: Stage::Getting(getting), .. }) = &mut self.operation else { return };
         let Some(asked) = getting.renewing.take() else { return };
         let extents = &getting.located.replicas[getting.replica].stripes;
-        if extents[0] != first || getting.until <= context.now {
+        if extents != stripes || getting.until <= context.now {
             return;
         }
         getting.until = getting.until.max(asked + lease_ms);
