@@ -1,5 +1,6 @@
 //! What is done to the processes, in an order that the seed chooses: every kind in turn, then again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -209,7 +210,8 @@ impl World {
     /// Stops the master, and starts another one at the other place.
     fn replace_master(&mut self, pending: &mut Pending) -> bool {
         let is_down = pending.cures.iter().any(|(_, cure)| matches!(cure, Cure::StartMaster));
-        if is_down || pending.takeover.is_some() {
+        // One that was only about to lead takes over from the other one when it wakes up, as it may.
+        if is_down || pending.takeover.is_some() || !self.is_serving(self.leads) {
             return false;
         }
         if let Some(server) = &mut self.places[self.leads].server {
@@ -222,17 +224,16 @@ impl World {
         true
     }
 
+    fn is_serving(&self, place: usize) -> bool {
+        let server = self.places[place].server.as_ref();
+        server.and_then(|server| greet(server.address).ok()).is_some_and(|one| one.is_serving)
+    }
+
     /// When the second master serves, the first one wakes up: once the term is over that nodes gave it before, it must not.
     fn finish_takeover(&mut self, pending: &mut Pending) {
         let Some(stopped) = pending.takeover else { return };
         let (old, new) = (self.leads, 1 - self.leads);
-        let serves = |world: &World, place: usize| {
-            let server = world.places[place].server.as_ref();
-            server
-                .and_then(|server| greet(&server.address.to_string()).ok())
-                .is_some_and(|one| one.is_serving)
-        };
-        if !serves(self, new) {
+        if !self.is_serving(new) {
             assert!(stopped.elapsed() < TAKEOVER, "the second master does not take over");
             return;
         }
@@ -242,7 +243,7 @@ impl World {
         let term = Duration::from_millis(mooncake::store::master::Config::default().term_ms);
         thread::sleep(term.saturating_sub(stopped.elapsed()));
         for _ in 0..10 {
-            if serves(self, old) {
+            if self.is_serving(old) {
                 let wrong = "a master that another one replaced serves again".to_owned();
                 self.history.lock().expect("no panic").wrong.push(wrong);
             }
@@ -253,10 +254,10 @@ impl World {
     }
 }
 
-fn greet(address: &str) -> Result<Welcome> {
+fn greet(address: SocketAddr) -> Result<Welcome> {
     let reactor = Arc::new(Reactor::start("greet", 1).expect("a thread"));
-    let address = Address::Tcp(address.parse().expect("an address"));
-    let client = Client::new(&reactor, 0, address, Terms { service: MASTER_SERVICE, psk: None });
+    let client =
+        Client::new(&reactor, 0, Address::Tcp(address), Terms { service: MASTER_SERVICE, psk: None });
     let until = clock::after(Duration::from_secs(1));
     let answer = client.call_wait(Greet::METHOD, &Greet {}.encode_to_vec(), until);
     reactor.stop();

@@ -210,12 +210,13 @@ impl World {
     /// Reads every key when all is well. What is not as it must be.
     pub fn look_at_every_key(&self) -> Vec<String> {
         let buffer = vec![0u8; LARGEST];
+        let until = Instant::now() + PATIENCE;
         let mut wrong = Vec::new();
         for client in 0..CLIENTS {
             for index in 0..KEYS {
                 let key = key(client, index);
                 let begun = clock::now_ns();
-                let what = self.look_at(&key, &buffer);
+                let what = self.look_at(&key, &buffer, until);
                 let ended = clock::now_ns();
                 match what {
                     Ok(What::Failed(failure)) if super::history::code(&failure) != "NOT_FOUND" => {
@@ -232,8 +233,7 @@ impl World {
         wrong
     }
 
-    fn look_at(&self, key: &str, buffer: &[u8]) -> Result<What, String> {
-        let until = Instant::now() + PATIENCE;
+    fn look_at(&self, key: &str, buffer: &[u8], until: Instant) -> Result<What, String> {
         loop {
             let into = [Mem::of(buffer)];
             let options = GetOptions { fresh: true, deadline: None };
@@ -266,18 +266,26 @@ impl World {
             length -= 1;
         }
         let whole = vec![7u8; length as usize];
+        let until = Instant::now() + PATIENCE;
         for node in 0..NODES {
             let name = format!("node-{node}");
             let config = ReplicateConfig { preferred: vec![name.clone()], ..ReplicateConfig::default() };
             let options = PutOptions { config, deadline: Some(PATIENCE), ..PutOptions::default() };
             let from = [Mem::of(&whole)];
-            let put = Put { key: name.as_bytes(), from: &from };
-            if let Err(failure) = self.store.put(&[put], &options).remove(0) {
-                wrong.push(format!(
-                    "{name} is empty, but gives no {} bytes: {}",
-                    whole.len(),
-                    told(&failure)
-                ));
+            loop {
+                let put = Put { key: name.as_bytes(), from: &from };
+                match self.store.put(&[put], &options).remove(0) {
+                    // A node that was slow to answer is passed over, and the others have theirs.
+                    Err(failure) if failure.code() == Code::NoSpace && Instant::now() < until => {
+                        thread::sleep(PAUSE);
+                    }
+                    Err(failure) => {
+                        let (bytes, told) = (whole.len(), told(&failure));
+                        wrong.push(format!("{name} is empty, but gives no {bytes} bytes: {told}"));
+                        break;
+                    }
+                    Ok(_) => break,
+                }
             }
         }
         wrong.extend(self.remove_each());
