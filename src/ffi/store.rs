@@ -376,6 +376,11 @@ pub unsafe fn piece_of(address: *const c_void, length: usize) -> Result<Mem> {
     Ok(unsafe { Mem::new(address as usize, length) })
 }
 
+/// The time that an operation is given; 0 is the store's own.
+pub fn deadline_of(timeout_ms: u64) -> Option<Duration> {
+    (timeout_ms != 0).then(|| Duration::from_millis(timeout_ms))
+}
+
 /// A failed key, as C sees it.
 pub fn failed(failure: &client::Failure) -> mc_store_result_t {
     mc_store_result_t {

@@ -1,7 +1,6 @@
 //! Getting objects from the store: whole, in parts, into memory of the store's, in the background, or piece by piece.
 
 use std::ffi::c_void;
-use std::time::Duration;
 
 use super::boundary::{call, output, slice, slice_mut, timeout};
 use super::cq::mc_cq_t;
@@ -88,7 +87,7 @@ unsafe fn read_options(pointer: *const mc_store_get_options_t) -> Result<GetOpti
     check_flags(u64::from(options.reserved), 0, "options->reserved")?;
     Ok(GetOptions {
         fresh: options.flags & MC_STORE_FLAG_FRESH != 0,
-        deadline: (options.timeout_ms != 0).then(|| Duration::from_millis(options.timeout_ms)),
+        deadline: deadline_of(options.timeout_ms),
     })
 }
 

@@ -1,7 +1,6 @@
 //! Putting objects into the store: one, many, in the background, or piece by piece.
 
 use std::ffi::{c_char, c_void};
-use std::time::Duration;
 
 use super::boundary::{call, slice, slice_mut, text, timeout};
 use super::cq::mc_cq_t;
@@ -11,7 +10,7 @@ use super::options::{self, Sized32, check_flags};
 use super::status::mc_status_t;
 use super::store::*;
 use crate::error::{Code, Context, Error, Result};
-use crate::store::client::{self, Put, PutOptions, PutSession};
+use crate::store::client::{self, Put, PutOptions, PutSession, total};
 use crate::store::object::{ReplicateConfig, Version};
 use crate::sys::memory::Mem;
 
@@ -95,7 +94,7 @@ unsafe fn read_options(pointer: *const mc_store_put_options_t) -> Result<PutOpti
     Ok(PutOptions {
         config,
         upsert: options.flags & MC_STORE_FLAG_UPSERT != 0,
-        deadline: (options.timeout_ms != 0).then(|| Duration::from_millis(options.timeout_ms)),
+        deadline: deadline_of(options.timeout_ms),
     })
 }
 
@@ -116,10 +115,6 @@ pub unsafe fn names_of(names: *const *const c_char, count: usize) -> Result<Vec<
 
 fn stored(size: u64, version: Version) -> mc_store_result_t {
     mc_store_result_t { size, version: version.0, ..Default::default() }
-}
-
-fn total(pieces: &[Mem]) -> u64 {
-    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// Puts of a batch, each with its own memory.
@@ -143,10 +138,10 @@ unsafe fn puts_of<'a>(puts: *const mc_store_put_t, count: usize) -> Result<Puts<
 
 fn run(
     store: &client::Store,
-    puts: &[(&[u8], Vec<Mem>)],
+    puts: &[(impl AsRef<[u8]>, Vec<Mem>)],
     options: &PutOptions,
 ) -> Vec<client::Result<Version>> {
-    let puts: Vec<Put<'_>> = puts.iter().map(|(key, from)| Put { key, from }).collect();
+    let puts: Vec<Put<'_>> = puts.iter().map(|(key, from)| Put { key: key.as_ref(), from }).collect();
     store.put(&puts, options)
 }
 
@@ -281,8 +276,6 @@ pub unsafe extern "C" fn mc_store_put_submit(
         let puts: Vec<(Vec<u8>, Vec<Mem>)> =
             puts.into_iter().map(|(key, pieces)| (key.to_vec(), pieces)).collect();
         store.store.in_background(cq, user_data, move |store| {
-            let puts: Vec<(&[u8], Vec<Mem>)> =
-                puts.iter().map(|(key, pieces)| (key.as_slice(), pieces.clone())).collect();
             let done = run(store, &puts, &options);
             // SAFETY: the array belongs to this job until its completion, by the rules of this function.
             let out = unsafe { results.slice() };

@@ -1,5 +1,5 @@
-//! Threads for what may block: questions to metadata services and to Mooncake's engines, operations of the store. They
-//! come when needed and go when idle.
+//! Threads for what may block, which those that serve must not: questions to metadata services and to Mooncake's engines,
+//! operations of the store, what its nodes fetch and fence. They come when needed and go when idle.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::bail;
 use crate::error::{Context, Result};
 
-/// Most threads and most errands that wait for one.
+/// Most threads and most errands that wait for one, unless told otherwise.
 const MAX_THREADS: usize = 16;
 const MAX_WAITING: usize = 4096;
 /// A thread without an errand ends after this time.
@@ -34,22 +34,36 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Default)]
-pub struct Errands(Arc<Shared>);
+pub struct Errands {
+    shared: Arc<Shared>,
+    max_threads: usize,
+    max_waiting: usize,
+}
+
+impl Default for Errands {
+    fn default() -> Errands {
+        Errands::new(MAX_THREADS, MAX_WAITING)
+    }
+}
 
 impl Errands {
+    /// So many threads at most, and so many errands that wait for one.
+    pub fn new(max_threads: usize, max_waiting: usize) -> Errands {
+        Errands { shared: Arc::default(), max_threads, max_waiting }
+    }
+
     /// Does something on a thread that may block. What it depends on is dropped with it when these end first.
     pub fn run(&self, errand: impl FnOnce() + Send + 'static) -> Result<()> {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         if state.is_closed {
             bail!(InvalidHandle, "whoever this is for is being destroyed");
         }
-        if state.waiting.len() >= MAX_WAITING {
-            bail!(Exhausted, "{MAX_WAITING} errands wait for a thread");
+        if state.waiting.len() >= self.max_waiting {
+            bail!(Exhausted, "{} errands wait for a thread", self.max_waiting);
         }
         state.threads.retain(|thread| !thread.is_finished());
-        if state.idle <= state.waiting.len() && state.threads.len() < MAX_THREADS {
-            let shared = self.0.clone();
+        if state.idle <= state.waiting.len() && state.threads.len() < self.max_threads {
+            let shared = self.shared.clone();
             let builder = std::thread::Builder::new().name("mc-errand".into()).stack_size(512 << 10);
             let spawned = builder.spawn(move || shared.work());
             match spawned {
@@ -62,19 +76,25 @@ impl Errands {
         }
         state.waiting.push_back(Box::new(errand));
         drop(state);
-        self.0.changed.notify_one();
+        self.shared.changed.notify_one();
         Ok(())
+    }
+
+    /// Forgets those that wait, and takes no more; those under way go on.
+    pub fn shut(&self) {
+        let waiting = {
+            let mut state = self.shared.state.lock();
+            state.is_closed = true;
+            std::mem::take(&mut state.waiting)
+        };
+        self.shared.changed.notify_all();
+        drop(waiting);
     }
 
     /// Waits for those under way, forgets the others.
     pub fn close(&self) {
-        let (threads, waiting) = {
-            let mut state = self.0.state.lock();
-            state.is_closed = true;
-            (std::mem::take(&mut state.threads), std::mem::take(&mut state.waiting))
-        };
-        self.0.changed.notify_all();
-        drop(waiting);
+        self.shut();
+        let threads = std::mem::take(&mut self.shared.state.lock().threads);
         for thread in threads {
             // The last one to hold the engine may be an errand itself.
             if thread.thread().id() != std::thread::current().id() {

@@ -30,6 +30,7 @@ mod tests;
 pub use failure::{Failure, Result};
 pub use get::{GetOptions, Got, Part, Wanted};
 pub use keys::{Known, Listed, Matching, Removed};
+pub use pieces::total;
 pub use put::{Put, PutOptions};
 pub use session::{GetSession, PutSession};
 pub use tasks::{Progress, Segment, TaskState, Usage};

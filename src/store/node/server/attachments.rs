@@ -149,7 +149,7 @@ impl Core {
     /// dies, however long that is.
     fn close_shares(&self, client: ClientId, shares: Vec<u64>) -> Result<()> {
         let core = self.me.upgrade().ok_or_else(|| fail!(Canceled, "the node is stopping"))?;
-        self.fences.push(Box::new(move || core.close_now(client, shares)))
+        self.fences.run(move || core.close_now(client, shares))
     }
 
     fn close_now(self: Arc<Self>, client: ClientId, mut shares: Vec<u64>) {

@@ -116,11 +116,11 @@ impl Core {
         let spot = Spot { segment: entry.segment, offset: entry.offset, generation: entry.generation };
         let wanted = Wanted { node: state.inventory.id(), spot, entry };
         let me = self.me.clone();
-        let pushed = self.fetches.push(Box::new(move || {
+        let pushed = self.fetches.run(move || {
             if let Some(core) = me.upgrade() {
                 core.fetch(&wanted, &from);
             }
-        }));
+        });
         match pushed {
             Ok(()) => Vec::new(),
             Err(error) => {

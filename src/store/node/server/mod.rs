@@ -9,10 +9,9 @@
 //!      +------ Reports --------------- masters.rs
 //! ```
 //!
-//! Locks: the state's is held for short, never while a call is made; the crews' and the engine's may be taken within it.
+//! Locks: the state's is held for short, never while a call is made; the errands' and the engine's may be taken within it.
 
 mod attachments;
-mod crew;
 mod fetch;
 mod masters;
 mod service;
@@ -39,13 +38,13 @@ use crate::store::message::{Offer, Report, Spot};
 use crate::store::object::{ClientId, EntryState, MasterId, NodeId, SegmentId};
 use crate::store::wire::{MASTER_SERVICE, NODE_SERVICE};
 use crate::store::{master, node};
+use crate::sys::errands::Errands;
 use crate::sys::memory::Mem;
 use crate::sys::{clock, process, random};
 use crate::{bail, fail};
 
 use super::{Inventory, Reaction};
 use attachments::Attachments;
-use crew::Crew;
 use masters::{Following, Masters};
 
 /// How often the clock looks at what time brings.
@@ -54,6 +53,8 @@ const TICK: Duration = Duration::from_millis(25);
 const FENCERS: usize = 4;
 /// Copies that are fetched at once.
 const FETCHERS: usize = 4;
+/// Copies, looks and cuts that wait for a thread.
+const MAX_WAITING: usize = 16_384;
 
 /// A piece of memory that a node gives.
 #[derive(Clone, Debug)]
@@ -114,8 +115,8 @@ struct Core {
     memory: BTreeMap<SegmentId, Memory>,
     state: Mutex<State>,
     masters: Masters,
-    fences: Crew,
-    fetches: Crew,
+    fences: Errands,
+    fetches: Errands,
     /// As a reader of other nodes.
     client: ClientId,
     sources: fetch::Sources,
@@ -216,13 +217,13 @@ impl Node {
             let _ = clock.join();
         }
         self.servers.iter().for_each(|server| server.close());
-        self.core.fetches.close();
-        self.core.fences.close();
+        self.core.fetches.shut();
+        self.core.fences.shut();
         self.core.masters.close();
         self.core.sources.close();
-        self.core.fetches.join();
+        self.core.fetches.close();
         self.core.engine.destroy();
-        self.core.fences.join();
+        self.core.fences.close();
     }
 }
 
@@ -326,8 +327,7 @@ impl Core {
         let terms = Terms { service: MASTER_SERVICE, psk: psk.clone() };
         let now = clock::now_ns() / 1_000_000;
         let masters = Masters::new(&engine.reactor, &options.masters, terms, now)?;
-        let (fences, fetches) =
-            (Crew::start("mc-node-fence", FENCERS)?, Crew::start("mc-node-fetch", FETCHERS)?);
+        let (fences, fetches) = (Errands::new(FENCERS, MAX_WAITING), Errands::new(FETCHERS, MAX_WAITING));
         Ok(Arc::new_cyclic(|me| Core {
             engine: engine.clone(),
             address,

@@ -18,7 +18,7 @@ impl Core {
     /// Checks a range against its checksums, some time.
     pub fn verify(self: &Arc<Self>, node: NodeId, spot: Spot) {
         let core = self.clone();
-        let pushed = self.fetches.push(Box::new(move || core.verify_now(node, spot)));
+        let pushed = self.fetches.run(move || core.verify_now(node, spot));
         if let Err(error) = pushed {
             tracing::debug!("not looking at what a reader found wrong: {error}");
         }
