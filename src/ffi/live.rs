@@ -26,11 +26,15 @@ const NAME_STEP: u64 = 16;
 
 /// What a name stands for. A name of one kind is no name of another.
 struct Root {
+    /// 0 where there is none.
     name: u64,
     held: Held,
 }
 
+/// A table of nobodies is all zeros, which the library's file need not hold.
+#[repr(u32)]
 pub enum Held {
+    Nobody,
     Engine(EngineRoot),
     Store(Arc<Opened>),
     Master(Arc<Master>),
@@ -81,9 +85,10 @@ named!(Node, Node, "node");
 named!(Handle, Legacy, "mooncake_store_t");
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
-static SLOTS: [RwLock<Option<Root>>; ROOT_TAGS] = [const { RwLock::new(None) }; ROOT_TAGS];
+static SLOTS: [RwLock<Root>; ROOT_TAGS] =
+    [const { RwLock::new(Root { name: 0, held: Held::Nobody }) }; ROOT_TAGS];
 
-fn slot_of(name: u64) -> Option<&'static RwLock<Option<Root>>> {
+fn slot_of(name: u64) -> Option<&'static RwLock<Root>> {
     let count = name.checked_sub(FIRST_NAME)?;
     (count % NAME_STEP == 0).then(|| &SLOTS[(count / NAME_STEP) as usize % ROOT_TAGS])
 }
@@ -94,11 +99,11 @@ fn reserve(make: impl FnOnce(u16) -> Result<Held>) -> Result<u64> {
         let count = NEXT.fetch_add(1, Ordering::Relaxed);
         let tag = count as usize % ROOT_TAGS;
         let Some(mut slot) = SLOTS[tag].try_write() else { continue };
-        if slot.is_some() {
+        if slot.name != 0 {
             continue;
         }
         let name = FIRST_NAME + count * NAME_STEP;
-        *slot = Some(Root { name, held: make(tag as u16)? });
+        *slot = Root { name, held: make(tag as u16)? };
         return Ok(name);
     }
     Err(fail!(Exhausted, "{ROOT_TAGS} engines, stores, masters and nodes live in this process: destroy some"))
@@ -169,12 +174,13 @@ fn with<T>(name: u64, noun: &str, look: impl FnOnce(&Held) -> Option<T>) -> Resu
     if name == 0 {
         bail!(InvalidHandle, "the {noun} is NULL");
     }
-    if let Some(slot) = slot_of(name)
-        && let Some(root) = &*slot.read()
-        && root.name == name
-        && let Some(found) = look(&root.held)
-    {
-        return Ok(found);
+    if let Some(slot) = slot_of(name) {
+        let root = slot.read();
+        if root.name == name
+            && let Some(found) = look(&root.held)
+        {
+            return Ok(found);
+        }
     }
     Err(fail!(InvalidHandle, "{noun} {name:#x} was destroyed, or is no {noun}"))
 }
@@ -206,8 +212,8 @@ pub fn remove_root<T: Named>(name: u64) -> Result<Arc<T>> {
 fn take_away(name: u64, noun: &str) -> Result<()> {
     if let Some(slot) = slot_of(name) {
         let mut slot = slot.write();
-        if slot.as_ref().is_some_and(|root| root.name == name) {
-            let root = slot.take();
+        if slot.name == name {
+            let root = std::mem::replace(&mut *slot, Root { name: 0, held: Held::Nobody });
             drop(slot);
             // What ends with it may take its time.
             drop(root);

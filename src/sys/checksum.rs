@@ -19,31 +19,52 @@ pub fn crc32c_of_all(pieces: &[Mem]) -> u32 {
     crc.value()
 }
 
-/// CRC32C of two runs of bytes, one after the other, of which the second has `length`.
+/// CRC32C of two runs of bytes, one after the other, of which the second has `length`. The first is moved on by as many
+/// zeros, which is a product of polynomials over GF(2).
 pub fn join(first: u32, second: u32, length: u64) -> u32 {
-    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
-    crc_fast::checksum_combine(algorithm, first.into(), second.into(), length) as u32
+    let powers = POWERS.iter().enumerate().filter(|(bit, _)| length >> bit & 1 == 1);
+    powers.fold(first, |moved, (_, power)| product(moved, *power)) ^ second
 }
 
-/// CRC32C of bytes that come in pieces.
-pub struct Crc32c {
-    digest: crc_fast::Digest,
-}
-
-impl Default for Crc32c {
-    fn default() -> Self {
-        Crc32c { digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi) }
+/// Castagnoli's polynomial, lowest power in the highest bit, as all here.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// x to the power of 8 (one byte), 16, 32 and so on.
+static POWERS: [u32; 64] = {
+    let mut powers = [1 << (31 - 8); 64];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = product(powers[at - 1], powers[at - 1]);
+        at += 1;
     }
+    powers
+};
+
+/// The product of two polynomials modulo Castagnoli's.
+const fn product(mut one: u32, mut other: u32) -> u32 {
+    let mut product = 0;
+    while one != 0 {
+        if one >> 31 == 1 {
+            product ^= other;
+        }
+        one <<= 1;
+        other = other >> 1 ^ if other & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    product
+}
+
+/// CRC32C of bytes that come in pieces. What the crate has for this brings along every CRC there is.
+#[derive(Default)]
+pub struct Crc32c {
+    value: u32,
 }
 
 impl Crc32c {
     pub fn update(&mut self, mem: Mem) {
-        mem.with_bytes(|bytes| self.digest.update(bytes));
+        self.value = join(self.value, crc32c_of(mem), mem.len() as u64);
     }
 
     pub fn value(&self) -> u32 {
-        // It is 32 bits wide.
-        self.digest.finalize() as u32
+        self.value
     }
 }
 
@@ -59,5 +80,15 @@ mod tests {
             pieces.update(Mem::of(piece));
         }
         assert_eq!(pieces.value(), 0xe306_9283);
+    }
+
+    #[test]
+    fn runs_of_any_length_are_joined() {
+        let bytes: Vec<u8> = (0..300_000u32).map(|at| (at.wrapping_mul(at) >> 3) as u8).collect();
+        let whole = crc32c(&bytes);
+        for cut in [0, 1, 7, 4096, 65_536, 123_457, 299_999, 300_000] {
+            let (first, second) = bytes.split_at(cut);
+            assert_eq!(join(crc32c(first), crc32c(second), second.len() as u64), whole, "cut at {cut}");
+        }
     }
 }
