@@ -1,18 +1,23 @@
 //! `mooncake master` over HTTP, with nodes and clients of its store.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mooncake::conductor::event::{Change, decode};
 use mooncake::config::{Config, Given};
 use mooncake::engine::Engine;
 use mooncake::error::Code;
-use mooncake::store::client::{GetOptions, Put, PutOptions, Store, Wanted};
+use mooncake::store::client::{GetOptions, Matching, Put, PutOptions, Store, Wanted};
 use mooncake::store::node::server::{Node, Options, SegmentOptions};
 use mooncake::sys::memory::Mem;
 use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const KEY: &str = "0123456789abcdef";
@@ -277,4 +282,116 @@ fn what_changes_something_needs_the_key() {
     let (_, removed) = master.change("POST", "/api/v1/remove_all?force=true", "");
     assert_eq!(removed["removed_count"], 10, "of all tenants");
     wait_until("nothing is left", || master.metric("master_key_count") == 0);
+}
+
+/// Follows the events of a master: those that it sends, and those that it sends again.
+struct Follower {
+    runtime: Runtime,
+    live: SubSocket,
+    again: String,
+    there: BTreeSet<String>,
+    last: Option<u64>,
+}
+
+impl Follower {
+    fn start(master: &mut Master) -> Follower {
+        let told = master.told("events on ");
+        let (live_at, again) = told.split_once(", again on ").expect("two addresses");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut live = SubSocket::new();
+        runtime.block_on(async {
+            live.connect(live_at).await.expect("it is bound");
+            live.subscribe("").await.expect("connected");
+        });
+        Follower { runtime, live, again: again.to_owned(), there: Default::default(), last: None }
+    }
+
+    fn take(&mut self, number: &[u8], payload: &[u8]) {
+        let number = u64::from_be_bytes(number.try_into().expect("eight bytes"));
+        if self.last.is_some_and(|last| number <= last) {
+            // It was among those that were sent again.
+            return;
+        }
+        assert!(self.last.is_none_or(|last| number == last + 1), "{number} after {:?}", self.last);
+        self.last = Some(number);
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        // Keys of these objects are all that is read here: what conductors read is tested with the writer.
+        let batch = decode(payload).expect("sound");
+        for event in &batch.events {
+            let keys = batch.keys(event).iter().map(|key| format!("{key:016x}"));
+            match event.change {
+                Change::Cleared => self.there.clear(),
+                Change::Stored => self.there.extend(keys),
+                Change::Removed => keys.for_each(|key| {
+                    self.there.remove(&key);
+                }),
+            }
+            assert_eq!(event.tenant.unwrap_or("t"), "t", "{}", text(payload));
+        }
+    }
+
+    fn hear_until(&mut self, wanted: &[&str]) {
+        while self.there.iter().map(String::as_str).collect::<Vec<_>>() != wanted {
+            let live = self.live.recv();
+            let heard = self.runtime.block_on(async { timeout(PATIENCE, live).await });
+            let parts =
+                heard.unwrap_or_else(|_| panic!("{wanted:?}: {:?}", self.there)).expect("sound").into_vec();
+            self.take(&parts[1], &parts[2]);
+        }
+    }
+
+    /// Has everything sent again, as one who knows nothing.
+    fn ask_for_all(&mut self) -> Vec<String> {
+        (self.last, self.there) = (None, Default::default());
+        let mut dealer = DealerSocket::new();
+        let again = self.again.clone();
+        let parts = self.runtime.block_on(async {
+            dealer.connect(&again).await.expect("it is bound");
+            let request: VecDeque<_> = [vec![], 0u64.to_be_bytes().to_vec()].map(Into::into).into();
+            dealer.send(request.try_into().expect("parts")).await.expect("sent");
+            let mut all = Vec::new();
+            loop {
+                let answer = timeout(PATIENCE, dealer.recv()).await;
+                let parts = answer.expect("in time").expect("sound").into_vec();
+                if parts[1][..] == u64::MAX.to_be_bytes() {
+                    return all;
+                }
+                all.push(parts);
+            }
+        });
+        parts.iter().for_each(|parts| self.take(&parts[1], &parts[2]));
+        self.there.iter().cloned().collect()
+    }
+}
+
+#[test]
+fn conductors_hear_of_every_object_that_comes_or_goes_and_those_who_come_late_of_what_is_there() {
+    let path = std::env::temp_dir().join(format!("mooncake-events-{}", std::process::id()));
+    std::fs::write(&path, format!("{KEY}\n")).expect("written");
+    let path = path.to_str().expect("text");
+    let mut master = Master::start(&format!("--psk-file {path} --found-after-ms 0 --kv-events 127.0.0.1:0"));
+    std::fs::remove_file(path).expect("it was written");
+    let mut follower = Follower::start(&mut master);
+    let node = node(&master, "n");
+    wait_until("the node is a member", || node.is_led() && master.metric("mooncake_master_members") == 1);
+    let store = store(&master, "t");
+    let hash = |number: u64| format!("{:048x}{number:016x}", 0);
+    let name = |number: u64| format!("m@tp_rank:0@pcp0@dcp0@pp_rank:0@{}", hash(number));
+    let words: Vec<String> = (0..6).map(|number| format!("{number:016x}")).collect();
+    for number in 1..6 {
+        put(&store, name(number).as_bytes());
+    }
+    let all = follower.ask_for_all();
+    assert_eq!(all, words[1..6]);
+    store.remove(&[name(1).as_bytes()], false, None).remove(0).expect("it was there");
+    follower.hear_until(&[&words[2], &words[3], &words[4], &words[5]].map(|word| word.as_str()));
+    let filter = Matching { prefix: b"m@".to_vec(), regex: "0[23]$".into() };
+    store.remove_where(&filter, false, None).expect("removed");
+    follower.hear_until(&[&words[4], &words[5]].map(|word| word.as_str()));
+    assert_eq!(follower.ask_for_all(), words[4..6]);
+    assert_eq!(master.change("POST", "/api/v1/remove_all?force=true", "").0, 200);
+    follower.hear_until(&[]);
+    let status = master.json("/kv_events/status");
+    assert_eq!(status["enabled"], true);
+    assert!(status["published_events"].as_u64() >= Some(10), "{status}");
 }

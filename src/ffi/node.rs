@@ -220,7 +220,7 @@ unsafe fn master_options(options: &mc_master_options_t) -> Result<server::Option
     };
     let workers = if options.worker_threads == 0 { 2 } else { options.worker_threads as usize };
     let address = listen.map_or_else(|| Ok(loopback()), |listen| address_of(listen, "options->listen"))?;
-    Ok(server::Options { address, psk: psk.map(Arc::from), config, workers })
+    Ok(server::Options { address, psk: psk.map(Arc::from), config, workers, feed: None })
 }
 
 /// Stops a master. Who waits for its answer is told that it is gone.

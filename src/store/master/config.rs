@@ -37,6 +37,8 @@ pub struct Config {
     /// How long nodes of an earlier cluster are waited for before a new one is founded. 0 if there cannot be one; None
     /// founds only when told (`State::found`).
     pub found_after_ms: Option<u64>,
+    /// Whether to tell which objects come and go (`Effect::Notice`).
+    pub notices: bool,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             sweep: 65_536,
             default_quota: None,
             found_after_ms: Some(10_000),
+            notices: false,
         }
     }
 }

@@ -38,5 +38,5 @@ pub use list::{ListCursor, Listed, Page, Swept, Walk};
 pub use look::TenantInfo;
 pub use put::{Grant, PutStart};
 pub use segment::SegmentInfo;
-pub use state::{Answer, Effect, State, Stats};
+pub use state::{Answer, Effect, Notice, State, Stats};
 pub use task::{TaskId, TaskInfo, TaskState};

@@ -1,6 +1,7 @@
 //! The state as a whole: its parts, what it tells others, and how an object is found.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::Code;
 use crate::store::eviction::Evictor;
@@ -26,6 +27,16 @@ pub enum Effect {
     Send(Order),
     /// What this token asked for has been done, wherever it has to be.
     Reply(Token),
+    /// An object came or went, if whoever made the master wants to know.
+    Notice(Notice),
+}
+
+/// An object that can be found from now on, or cannot be found any more: removed, evicted, expired, lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub tenant: Arc<str>,
+    pub key: Box<[u8]>,
+    pub is_there: bool,
 }
 
 /// An answer, or the word that it comes as `Effect::Reply`.
@@ -221,7 +232,7 @@ impl State {
     }
 
     /// Makes an object one that is found, counted and evicted.
-    pub(super) fn show(&mut self, at: ObjectRef, group: &std::sync::Arc<str>) {
+    pub(super) fn show(&mut self, at: ObjectRef, group: &Arc<str>) {
         let tenant = self.object(at).tenant;
         let group = self.groups.join(tenant, group, at);
         let object = self.object_mut(at);
@@ -231,6 +242,7 @@ impl State {
         self.tenants.charge(tenant, charge);
         self.tenants.get_mut(tenant).objects += 1;
         self.shards[at.shard as usize].enroll(at.slot);
+        self.notice(at, true);
     }
 
     /// Undoes `show`.
@@ -242,5 +254,13 @@ impl State {
         self.tenants.get_mut(tenant).objects -= 1;
         self.groups.leave(group, at);
         self.shards[at.shard as usize].strike(at.slot);
+        self.notice(at, false);
+    }
+
+    fn notice(&mut self, at: ObjectRef, is_there: bool) {
+        if self.config.notices {
+            let tenant = self.tenants.get(self.object(at).tenant).name.clone();
+            self.effects.push(Effect::Notice(Notice { tenant, key: self.key(at).into(), is_there }));
+        }
     }
 }

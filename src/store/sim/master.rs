@@ -303,6 +303,7 @@ impl SimMaster {
                         context.send(self.address, node, Body::Order(order));
                     }
                 }
+                Effect::Notice(_) => {}
                 Effect::Reply(token) => {
                     if let Some(Waiting { from, id, answer }) = self.waiting.remove(&token) {
                         context.send(self.address, from, Body::Answer { id, answer });

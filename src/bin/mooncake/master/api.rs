@@ -16,6 +16,7 @@ use mooncake::store::master::{ListCursor, Located};
 use mooncake::store::object::stripe_length;
 use serde_json::{Value, json};
 
+use super::publish::Figures;
 use super::query::{Answer, Answered, Query, escape, no_object, unescape};
 use super::rates::Rates;
 use super::{change, metrics, page};
@@ -30,6 +31,7 @@ pub struct Api {
     /// What those who change something must have.
     pub psk: Option<Arc<[u8]>>,
     pub rates: Rates,
+    pub figures: Arc<Figures>,
 }
 
 pub type Shared = State<Arc<Api>>;
@@ -46,6 +48,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/query_key", get(query_key))
         .route("/batch_query_keys", get(batch_query_keys))
         .route("/get_all_keys", get(all_keys))
+        .route("/kv_events/status", get(async |State(api): Shared| Answer::json(&api.figures.json())))
         .merge(change::router())
         .with_state(api)
 }

@@ -4,6 +4,7 @@ mod api;
 mod change;
 mod metrics;
 mod page;
+mod publish;
 mod query;
 mod rates;
 
@@ -15,9 +16,10 @@ use clap::Args;
 use mooncake::config;
 use mooncake::store::eviction::Policy;
 use mooncake::store::master::Config;
-use mooncake::store::master::server::{Master, Options};
+use mooncake::store::master::server::{Feed, Master, Options};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::sync::Notify;
 
 use crate::{serve, size};
 
@@ -54,6 +56,15 @@ pub struct MasterArgs {
     /// Address for HTTP: metrics, a page for people, and Mooncake's admin interface. Whoever reaches it sees all keys.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
+    /// Address at which it says over ZeroMQ which objects come and go, for conductors. Whoever reaches it sees all keys.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    kv_events: Option<String>,
+    /// Address at which what was said can be heard again; without it, one that the kernel gives beside --kv-events.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "kv_events")]
+    kv_events_replay: Option<String>,
+    /// What the events say of where objects are; without it, the master's address.
+    #[arg(long, value_name = "NAME", requires = "kv_events")]
+    kv_events_backend: Option<String>,
     /// Threads that serve calls.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     threads: u8,
@@ -83,8 +94,11 @@ pub fn run(args: &MasterArgs) -> Result<(), String> {
 }
 
 async fn serve(args: &MasterArgs) -> Result<(), String> {
-    let options = options(args)?;
+    let mut options = options(args)?;
     let psk = options.psk.clone();
+    let feed = args.kv_events.as_ref().map(|_| publish::feed());
+    options.feed = feed.as_ref().map(|(feed, _)| feed.clone());
+    let figures = Arc::new(publish::Figures::default());
     let told = serve::told_to_end().map_err(|error| format!("waiting for signals: {error}"))?;
     let http = match &args.http {
         Some(address) => Some(listen(address).await?),
@@ -98,13 +112,19 @@ async fn serve(args: &MasterArgs) -> Result<(), String> {
             "mooncake master: there is no key: whoever reaches {address} can read and remove all objects"
         );
     }
+    if let Some((_, shown)) = &http {
+        say!("http on http://{shown}/");
+        if !shown.ip().is_loopback() {
+            eprintln!("mooncake master: whoever reaches {shown} sees the names of all objects");
+        }
+    }
+    if let (Some(at), Some(feed)) = (&args.kv_events, feed) {
+        publish(args, at, &master, feed, figures.clone()).await?;
+    }
     let why = match http {
-        Some((listener, shown)) => {
-            say!("http on http://{shown}/");
-            if !shown.ip().is_loopback() {
-                eprintln!("mooncake master: whoever reaches {shown} sees the names of all objects");
-            }
-            let api = Arc::new(api::Api { master: master.clone(), address, psk, rates: Default::default() });
+        Some((listener, _)) => {
+            let rates = Default::default();
+            let api = Arc::new(api::Api { master: master.clone(), address, psk, rates, figures });
             tokio::spawn(look_after(api.clone()));
             serve::serve(listener, api::router(api), HTTP_CONNECTIONS, told).await
         }
@@ -112,6 +132,24 @@ async fn serve(args: &MasterArgs) -> Result<(), String> {
     };
     master.stop();
     say!("ended by {why}");
+    Ok(())
+}
+
+async fn publish(
+    args: &MasterArgs,
+    at: &str,
+    master: &Arc<Master>,
+    feed: (Arc<Feed>, Arc<Notify>),
+    figures: Arc<publish::Figures>,
+) -> Result<(), String> {
+    let (live, beside) = (format!("tcp://{at}"), at.rsplit_once(':').map_or(at, |(host, _)| host));
+    let replay =
+        args.kv_events_replay.as_ref().map_or(format!("tcp://{beside}:0"), |at| format!("tcp://{at}"));
+    let backend = args.kv_events_backend.clone().unwrap_or_else(|| master.address().to_string());
+    let started = publish::Publisher::start((&live, &replay), backend, master.clone(), feed, figures);
+    let (publisher, live, replay) = started.await?;
+    say!("events on {live}, again on {replay}");
+    tokio::spawn(publisher.run());
     Ok(())
 }
 
@@ -142,7 +180,7 @@ fn options(args: &MasterArgs) -> Result<Options, String> {
         ..Config::default()
     };
     let (address, workers) = (resolve(&args.listen)?, usize::from(args.threads));
-    Ok(Options { address, psk: psk.map(Arc::from), config, workers })
+    Ok(Options { address, psk: psk.map(Arc::from), config, workers, feed: None })
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {

@@ -16,6 +16,7 @@ use crate::sys::reactor::Reactor;
 
 use super::attempts::Attempts;
 use super::counters::Counters;
+use super::feed::Feed;
 use super::hot::Hot;
 use super::links::Links;
 use super::pending::{Ended, Pending, Who};
@@ -37,6 +38,7 @@ pub struct Core {
     pub hot: Hot,
     pub config: Config,
     pub master: MasterId,
+    feed: Option<Arc<Feed>>,
     local: String,
     tick_every_ns: u64,
     next_tick_ns: AtomicU64,
@@ -54,6 +56,7 @@ impl Core {
         master: MasterId,
         local: String,
         psk: Option<Arc<[u8]>>,
+        feed: Option<Arc<Feed>>,
     ) -> Arc<Core> {
         let state = State::new(config.clone(), master, to_ms(clock::now_ns()));
         let shortest_ms = config.resend_ms.min(config.lead_every_ms);
@@ -68,6 +71,7 @@ impl Core {
             is_deposed: AtomicBool::new(false),
             config,
             master,
+            feed,
             local,
         })
     }
@@ -86,11 +90,17 @@ impl Core {
             return result;
         }
         let (mut orders, mut ended): (Vec<Order>, Vec<Ended>) = (Vec::new(), Vec::new());
+        let mut notices = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Send(order) => orders.push(order),
                 Effect::Reply(token) => ended.extend(inner.pending.replied(token)),
+                Effect::Notice(notice) => notices.push(notice),
             }
+        }
+        if let Some(feed) = self.feed.as_ref().filter(|_| !notices.is_empty()) {
+            // Under the lock: they are told in the order in which they happened.
+            feed.push(notices);
         }
         drop(inner);
         ended.into_iter().for_each(|one| one.answer.send(Ok(&one.body)));

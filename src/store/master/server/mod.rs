@@ -12,6 +12,7 @@
 mod attempts;
 mod core;
 mod counters;
+mod feed;
 mod front;
 mod hot;
 mod links;
@@ -42,6 +43,7 @@ use self::front::Front;
 use super::{Config, State};
 
 pub use counters::Counted;
+pub use feed::{Feed, Told};
 pub use hot::HotKey;
 pub use look::{Filter, Seen};
 
@@ -59,6 +61,8 @@ pub struct Options {
     pub config: Config,
     /// Threads that serve calls, 1 to 16.
     pub workers: usize,
+    /// Where to say which objects come and go.
+    pub feed: Option<Arc<Feed>>,
 }
 
 impl Default for Options {
@@ -68,6 +72,7 @@ impl Default for Options {
             psk: None,
             config: Config::default(),
             workers: 2,
+            feed: None,
         }
     }
 }
@@ -91,11 +96,12 @@ impl Master {
     }
 
     fn serve(options: Options, reactor: &Arc<Reactor>) -> Result<Arc<Master>> {
-        let config = Config { hash_seed: u64::from_le_bytes(random::bytes()), ..options.config };
+        let hash_seed = u64::from_le_bytes(random::bytes());
+        let config = Config { hash_seed, notices: options.feed.is_some(), ..options.config };
         let id = MasterId(u64::from_le_bytes(random::bytes()));
         let terms = Terms { service: MASTER_SERVICE, psk: options.psk };
         let local = format!("mooncake-master-{:032x}", u128::from_le_bytes(random::bytes()));
-        let core = Core::new(reactor, config, id, local.clone(), terms.psk.clone());
+        let core = Core::new(reactor, config, id, local.clone(), terms.psk.clone(), options.feed);
         let serve = |address: Address, is_local: bool| {
             let front = Arc::new(Front { core: core.clone(), is_local });
             Server::start(reactor, &address, terms.clone(), front)

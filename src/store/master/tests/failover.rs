@@ -110,7 +110,15 @@ fn a_greeting_from_before_it_was_a_member_does_not_bring_an_expelled_node_back()
 fn a_node_whose_death_was_known_before_the_cluster_was_founded_is_no_member_of_it() {
     let nodes = vec![node(2, 64), node(3, 64)];
     let master = state(false, 1000);
-    let mut cluster = Cluster { now: 1000, master, nodes, replied: Vec::new(), token: 0, deaf: Vec::new() };
+    let mut cluster = Cluster {
+        now: 1000,
+        master,
+        nodes,
+        replied: Vec::new(),
+        token: 0,
+        deaf: Vec::new(),
+        noticed: Default::default(),
+    };
     cluster.run(200);
     // What the first of that name answered goes on arriving.
     let mut second = Inventory::new(NodeId(9), "n2", "host1", config(false).horizon_ms());

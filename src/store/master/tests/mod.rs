@@ -5,6 +5,8 @@ mod lies;
 mod objects;
 mod segments;
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::error::Code;
 use crate::store::message::{Command, Offer, Report};
@@ -24,6 +26,8 @@ struct Cluster {
     token: u64,
     /// Nodes that hear nothing.
     deaf: Vec<NodeId>,
+    /// What is there by the notices alone.
+    noticed: BTreeSet<Box<[u8]>>,
 }
 
 fn config(found: bool) -> Config {
@@ -33,6 +37,7 @@ fn config(found: bool) -> Config {
         policy: crate::store::eviction::Policy::Lru,
         high_mark: 1001,
         low_mark: 900,
+        notices: true,
         ..Config::default()
     }
 }
@@ -56,8 +61,9 @@ impl Cluster {
     /// So many nodes of so many KiB each.
     fn new(nodes: u64, kib: u64) -> Cluster {
         let nodes = (2..2 + nodes).map(|id| node(id, kib)).collect();
-        let (replied, deaf) = (Vec::new(), Vec::new());
-        let mut cluster = Cluster { now: 1000, master: state(true, 1000), nodes, replied, token: 0, deaf };
+        let (replied, deaf, noticed) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let master = state(true, 1000);
+        let mut cluster = Cluster { now: 1000, master, nodes, replied, token: 0, deaf, noticed };
         cluster.run(3000);
         cluster
     }
@@ -77,6 +83,19 @@ impl Cluster {
             self.master.tick(self.now);
             self.settle();
             self.master.audit().expect("the books add up");
+            self.check_notices();
+        }
+    }
+
+    /// Whoever only hears notices knows what a list would show.
+    fn check_notices(&mut self) {
+        let mut matches = |_: &[u8]| true;
+        let from = ListCursor::default();
+        let walk = Walk { tenant: "t", from, limit: 10_000, matches: &mut matches };
+        // What a lost node held is told as the walk comes to it.
+        if let (true, Ok(page)) = (self.master.gone.is_empty(), self.master.list(self.now, walk)) {
+            let listed: BTreeSet<Box<[u8]>> = page.objects.into_iter().map(|one| one.key).collect();
+            assert_eq!(self.noticed, listed);
         }
     }
 
@@ -102,6 +121,11 @@ impl Cluster {
             for effect in effects {
                 match effect {
                     Effect::Reply(token) => self.replied.push(token),
+                    Effect::Notice(Notice { key, is_there, .. }) => {
+                        let is_news =
+                            if is_there { self.noticed.insert(key) } else { self.noticed.remove(&key) };
+                        assert!(is_news, "what is there came, or what is not there went");
+                    }
                     Effect::Send(order) => {
                         let hears = !self.deaf.contains(&order.to);
                         let node = self.nodes.iter_mut().find(|node| hears && node.id() == order.to);
@@ -197,6 +221,7 @@ impl Cluster {
     fn replace_master(&mut self) {
         self.now += 10;
         self.master = state(false, self.now);
+        self.noticed.clear();
     }
 }
 

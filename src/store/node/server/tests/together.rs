@@ -7,7 +7,7 @@ use crate::store::master::server::{Master, Options as MasterOptions};
 fn master(address: SocketAddr) -> Arc<Master> {
     let config =
         index::Config { found_after_ms: Some(200), lease_ms: 300, term_ms: 400, ..index::Config::default() };
-    let options = MasterOptions { address, psk: Some(PSK.into()), config, workers: 1 };
+    let options = MasterOptions { address, psk: Some(PSK.into()), config, workers: 1, feed: None };
     let until = soon();
     loop {
         match Master::start(options.clone()) {
