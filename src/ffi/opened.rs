@@ -1,6 +1,6 @@
 //! What stands behind a store that C holds: the client, what of the store runs in this process, and the client's children.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::store::client::{GetSession, Options, PutSession, Store};
 use crate::store::master;
 use crate::store::master::server::{self, Master};
 use crate::store::node::server::{self as node, Node, SegmentOptions};
+use crate::sys::net::resolve;
 use crate::{bail, fail};
 
 /// Most sessions and buffers of one store.
@@ -145,7 +146,7 @@ pub fn engine_config(listen: IpAddr, psk: Vec<u8>, no_environment: bool) -> Resu
 
 /// Where a node listens that is not told: where its masters reach it.
 pub fn near(masters: &[String]) -> SocketAddr {
-    let first = |name: &String| name.to_socket_addrs().ok().and_then(|mut found| found.next());
+    let first = |name: &String| resolve(name).ok();
     let addresses: Option<Vec<SocketAddr>> = masters.iter().map(first).collect();
     match addresses.as_deref() {
         Some(all @ [one, ..]) if all.iter().all(|address| address.ip().is_loopback()) => {
@@ -204,9 +205,7 @@ pub fn wait_for(store: &Store, node: Option<&Node>) -> Result<()> {
 
 /// "host:port" as an address.
 pub fn address_of(text: &str, name: &str) -> Result<SocketAddr> {
-    let nowhere = |why: String| fail!(InvalidArgument, "{name} is {text:?}: {why}; say host:port");
-    let mut found = text.to_socket_addrs().map_err(|error| nowhere(error.to_string()))?;
-    found.next().ok_or_else(|| nowhere("it has no address".into()))
+    resolve(text).map_err(|error| fail!(InvalidArgument, "{name} is {text:?}: {error}; say host:port"))
 }
 
 /// Texts separated by commas.

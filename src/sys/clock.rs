@@ -10,6 +10,11 @@ pub fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Milliseconds of the same clock.
+pub fn now_ms() -> u64 {
+    now_ns() / 1_000_000
+}
+
 /// `duration` from now, saturating: a deadline that is never reached is u64::MAX.
 pub fn after(duration: Duration) -> u64 {
     now_ns().saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))

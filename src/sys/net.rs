@@ -1,7 +1,7 @@
 //! Sockets: what std lacks, on file descriptors that std owns.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -23,6 +23,13 @@ fn set_option<T>(fd: &impl AsFd, level: libc::c_int, option: libc::c_int, value:
         )
     })
     .map(|_| ())
+}
+
+/// The first address of `host:port`. It may ask name servers, and wait for them.
+pub fn resolve(text: &str) -> io::Result<SocketAddr> {
+    text.to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
 /// Starts to connect without waiting; the socket becomes writable when it is decided.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use mooncake::sys::net;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -23,6 +25,11 @@ const HEAD_MAX: usize = 64 << 10;
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// After a failure to accept, such as too many open files.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Where to listen, as --listen says it.
+pub fn resolve(text: &str) -> Result<SocketAddr, String> {
+    net::resolve(text).map_err(|error| format!("--listen {text}: {error}"))
+}
 
 /// Ends with the name of the signal that says so. From here on these signals end nothing by themselves.
 pub fn told_to_end() -> io::Result<impl Future<Output = &'static str>> {

@@ -1,6 +1,6 @@
 //! The way to whoever leads: one of several addresses, found anew when it changes.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,13 +9,12 @@ use parking_lot::Mutex;
 
 use super::Options;
 use super::calls::ask;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 use crate::rpc::{Address, Client, Terms};
 use crate::store::wire::master::{Greet, Stamp, Welcome};
 use crate::store::wire::{Call, MASTER_SERVICE};
-use crate::sys::clock;
-use crate::sys::random;
 use crate::sys::reactor::Reactor;
+use crate::sys::{clock, net, random};
 use crate::{bail, fail};
 
 /// How long one master may think before another is asked.
@@ -197,8 +196,5 @@ fn is_over(deadline_ns: u64) -> bool {
 }
 
 pub fn resolve(name: &str) -> Result<SocketAddr> {
-    let nowhere =
-        |error: std::io::Error| Error::new(Code::Unreachable, format!("resolving {name:?}: {error}"));
-    let mut found = name.to_socket_addrs().map_err(nowhere)?;
-    found.next().ok_or_else(|| fail!(Unreachable, "{name:?} has no address"))
+    net::resolve(name).map_err(|error| fail!(Unreachable, "resolving {name:?}: {error}"))
 }

@@ -8,7 +8,7 @@ mod publish;
 mod query;
 mod rates;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -179,11 +179,6 @@ fn options(args: &MasterArgs) -> Result<Options, String> {
         found_after_ms: args.found_after_ms.0,
         ..Config::default()
     };
-    let (address, workers) = (resolve(&args.listen)?, usize::from(args.threads));
+    let (address, workers) = (serve::resolve(&args.listen)?, usize::from(args.threads));
     Ok(Options { address, psk: psk.map(Arc::from), config, workers, feed: None })
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("--listen {text}: {error}"))?;
-    found.next().ok_or_else(|| format!("--listen {text}: the name has no address"))
 }

@@ -1,6 +1,5 @@
 //! `mooncake node`: memory of this host for a store, in a process of its own.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
@@ -95,7 +94,7 @@ async fn serve(args: &NodeArgs) -> Result<(), String> {
 }
 
 fn options(args: &NodeArgs) -> Result<Options, String> {
-    let listen = resolve(&args.listen)?;
+    let listen = serve::resolve(&args.listen)?;
     let psk = config::psk(args.psk_file.as_deref()).map_err(|error| error.message().to_owned())?;
     let given = Given {
         psk: psk.unwrap_or_default(),
@@ -108,9 +107,4 @@ fn options(args: &NodeArgs) -> Result<Options, String> {
     let main = args.memory.map(|bytes| SegmentOptions { name: args.name.clone().unwrap_or_default(), bytes });
     let segments = main.into_iter().chain(args.segment.iter().cloned()).collect();
     Ok(Options { masters: args.master.clone(), listen, segments, domain: args.domain.clone(), engine })
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("--listen {text}: {error}"))?;
-    found.next().ok_or_else(|| format!("--listen {text}: the name has no address"))
 }

@@ -28,7 +28,7 @@ impl Attempts {
     /// Takes note of an attempt. Errors: TIMEOUT (it comes too late).
     pub fn admit(&self, stamp: Option<&Stamp>) -> Result<()> {
         let Some(stamp) = stamp else { return Ok(()) };
-        let now_ms = clock::now_ns() / 1_000_000;
+        let now_ms = clock::now_ms();
         if now_ms > stamp.expires_ms {
             let late = now_ms - stamp.expires_ms;
             return Err(fail!(Timeout, "the call came {late} ms later than its sender waited"));
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn an_attempt_that_was_overtaken_or_comes_too_late_is_refused() {
         let attempts = Attempts::default();
-        let now_ms = clock::now_ns() / 1_000_000;
+        let now_ms = clock::now_ms();
         let stamp = |call, attempt, expires_ms| Stamp { caller: 7, call, attempt, expires_ms };
         let admit = |stamp: Stamp| attempts.admit(Some(&stamp)).map_err(|error| error.code);
         assert_eq!(admit(stamp(1, 1, now_ms + 60_000)), Ok(()));

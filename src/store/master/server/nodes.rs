@@ -24,7 +24,7 @@ pub fn greet(core: &Core, body: &[u8]) -> Result<Vec<u8>> {
         local: core.local().to_owned(),
         lease_ms: core.config.lease_ms,
         term_ms: core.config.term_ms,
-        now_ms: crate::sys::clock::now_ns() / 1_000_000,
+        now_ms: crate::sys::clock::now_ms(),
     };
     Ok(welcome.encode_to_vec())
 }

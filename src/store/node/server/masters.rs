@@ -1,6 +1,6 @@
 //! The masters that there may be: one of them leads, and each is told again and again that this node is there.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::store::message::Report;
 use crate::store::object::MasterId;
 use crate::store::wire::master::{Contact, Greet, Reports, Welcome};
 use crate::store::wire::{self, Call};
-use crate::sys::clock;
 use crate::sys::reactor::Reactor;
+use crate::sys::{clock, net};
 use crate::{bail, fail};
 
 /// How long one call to a master may take.
@@ -49,10 +49,8 @@ fn is_numeric(name: &str) -> bool {
 }
 
 fn resolve(name: &str) -> Result<SocketAddr> {
-    let mut found = name
-        .to_socket_addrs()
-        .map_err(|error| fail!(InvalidArgument, "the master {name:?}, which is to be host:port: {error}"))?;
-    found.next().ok_or_else(|| fail!(NotFound, "the master {name:?} has no address"))
+    net::resolve(name)
+        .map_err(|error| fail!(InvalidArgument, "the master {name:?}, which is to be host:port: {error}"))
 }
 
 /// Whom this node follows.

@@ -325,7 +325,7 @@ impl Core {
             worn_told_ms: 0,
         };
         let terms = Terms { service: MASTER_SERVICE, psk: psk.clone() };
-        let now = clock::now_ns() / 1_000_000;
+        let now = clock::now_ms();
         let masters = Masters::new(&engine.reactor, &options.masters, terms, now)?;
         let (fences, fetches) = (Errands::new(FENCERS, MAX_WAITING), Errands::new(FETCHERS, MAX_WAITING));
         Ok(Arc::new_cyclic(|me| Core {
@@ -355,7 +355,7 @@ impl Core {
 
     /// Milliseconds of a steady clock.
     fn now(&self) -> u64 {
-        clock::now_ns() / 1_000_000
+        clock::now_ms()
     }
 
     fn usage(&self) -> Usage {

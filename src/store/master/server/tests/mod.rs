@@ -42,7 +42,7 @@ fn options() -> Options {
 }
 
 fn now_ms() -> u64 {
-    clock::now_ns() / 1_000_000
+    clock::now_ms()
 }
 
 fn soon() -> u64 {

@@ -73,7 +73,7 @@ struct TestMaster {
 }
 
 fn now() -> u64 {
-    clock::now_ns() / 1_000_000
+    clock::now_ms()
 }
 
 impl Service for TestMaster {
