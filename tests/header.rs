@@ -25,6 +25,11 @@ fn generated() -> String {
         "store_get",
         "store_keys",
         "store_tasks",
+        "conductor",
+        "conductor_instance",
+        "conductor_blocks",
+        "conductor_schedule",
+        "conductor_hooks",
         "node",
         "diagnostics",
     ] {

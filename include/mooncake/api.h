@@ -149,6 +149,66 @@
 #define MC_STORE_NO_QUOTA UINT64_MAX
 
 /**
+ * mc_conductor_create: blocks begin to move only when the request's turn has come (the paper's Algorithm 1).
+ */
+#define MC_CONDUCTOR_FLAG_LATE_TRANSFERS 1
+
+/**
+ * mc_conductor_create: what requests really take does not change what is predicted.
+ */
+#define MC_CONDUCTOR_FLAG_NO_LEARNING 2
+
+/**
+ * Classes of service.
+ */
+#define MC_CONDUCTOR_CLASS_COUNT 4
+
+/**
+ * mc_conductor_report_t: `queue_seconds` is set.
+ */
+#define MC_CONDUCTOR_REPORT_QUEUE 1
+
+/**
+ * mc_conductor_report_t: `decoding_requests` and `decoding_tokens` are set.
+ */
+#define MC_CONDUCTOR_REPORT_DECODING 2
+
+/**
+ * mc_conductor_report_t: `tbt_seconds` is set.
+ */
+#define MC_CONDUCTOR_REPORT_TBT 4
+
+/**
+ * Tiers of a match.
+ */
+#define MC_CONDUCTOR_TIER_COUNT 4
+
+/**
+ * Most instances that prefill a request together with the chosen one.
+ */
+#define MC_CONDUCTOR_GROUP_MAX 7
+
+/**
+ * Of mc_conductor_info_t.hooks_off: the hook of costs.
+ */
+#define MC_CONDUCTOR_HOOK_COST 1
+
+/**
+ * The hook of scores.
+ */
+#define MC_CONDUCTOR_HOOK_SCORE 2
+
+/**
+ * The hook of admission.
+ */
+#define MC_CONDUCTOR_HOOK_ADMISSION 4
+
+/**
+ * The hook of replication.
+ */
+#define MC_CONDUCTOR_HOOK_REPLICATE 8
+
+/**
  * mc_master_create: there was no cluster before, so that nodes of one need not be waited for.
  */
 #define MC_MASTER_FLAG_FOUND 1
@@ -162,6 +222,11 @@
  * mc_node_create: ignores MC_* environment variables in making its engine.
  */
 #define MC_NODE_FLAG_NO_ENVIRONMENT 1
+
+/**
+ * Says where requests should run: who has their prefix cached, and what serving them there would take.
+ */
+typedef struct mc_conductor_t mc_conductor_t;
 
 /**
  * One end of transfers: its registered memory, its connections, its threads.
@@ -1257,6 +1322,977 @@ typedef struct mc_store_segment_t {
 } mc_store_segment_t;
 
 /**
+ * What a class of requests is promised. 0 means default.
+ */
+typedef struct mc_conductor_class_t {
+  /**
+   * Seconds to the first token; 0: 30.
+   */
+  double ttft_seconds;
+  /**
+   * Seconds between tokens; 0: 0.1.
+   */
+  double tbt_seconds;
+  /**
+   * The load up to which its requests are taken on; below 1, room is kept for other classes; 0: 1.
+   */
+  double load_limit;
+} mc_conductor_class_t;
+
+/**
+ * How a conductor decides. Zero means default in every field; mc_conductor_options_default() fills struct_size.
+ */
+typedef struct mc_conductor_options_t {
+  /**
+   * sizeof(mc_conductor_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Most instances that prefill one long request together, 1 to 8; 0: 1.
+   */
+  uint32_t most_in_group;
+  /**
+   * MC_CONDUCTOR_FLAG_*
+   */
+  uint64_t flags;
+  /**
+   * What it is called in metrics, at most 256 bytes; NULL: "".
+   */
+  const char *name;
+  /**
+   * Who prefills: "global", "local", "lb", "random" or "maxhit". NULL: "global", the first token soonest with blocks
+   * computed or moved, whichever is faster.
+   */
+  const char *policy;
+  /**
+   * What is taken on: "none" (everything), "load", "early" or "predicted". NULL: "none".
+   */
+  const char *admission;
+  /**
+   * With "global": blocks are moved if the best prefix is longer than this times the instance's own. 0: if that is
+   * faster.
+   */
+  double balancing_threshold;
+  /**
+   * Of the policy "random".
+   */
+  uint64_t seed;
+  /**
+   * What each class is promised.
+   */
+  struct mc_conductor_class_t classes[MC_CONDUCTOR_CLASS_COUNT];
+  /**
+   * The weight of a new observation in what is predicted, up to 1; 0: 0.1.
+   */
+  double learning;
+  /**
+   * Observations from which on an instance's numbers of prefill are those that fit them; 0: never.
+   */
+  uint32_t fit_after;
+  /**
+   * Decisions of each model that are kept for mc_conductor_explain(), up to 65,536; 0: 512.
+   */
+  uint32_t explain_count;
+  /**
+   * Seconds that a request decodes, until that is observed; 0: 20.
+   */
+  double decode_seconds;
+  /**
+   * Seconds for which decoding is foreseen; 0: 128.
+   */
+  double horizon_seconds;
+  /**
+   * Seconds of decoding after which a request is given up as one whose end was not told; 0: 3,600.
+   */
+  double longest_decode_seconds;
+  /**
+   * Seconds of silence after which an instance fades; 0: 5.
+   */
+  double silence_grace_seconds;
+  /**
+   * Seconds of silence after which it is not chosen while others are there; 0: 30.
+   */
+  double silence_limit_seconds;
+  /**
+   * Seconds of waiting that a failure of an instance counts as; 0: 5.
+   */
+  double failure_seconds;
+  /**
+   * Copies of hot prefixes are advised, of up to so many blocks a second; 0: none are.
+   */
+  double copied_blocks_per_second;
+  /**
+   * Blocks that may be advised at once after a pause; 0: 1,000.
+   */
+  double copied_blocks_at_once;
+  /**
+   * Requests for a prefix that one holder bears, within about a minute and a half; 0: 16.
+   */
+  double uses_per_copy;
+  /**
+   * Blocks of a decided request count as on their way for twice the time to its first token and so many seconds more;
+   * 0: 10.
+   */
+  double promise_seconds;
+  /**
+   * Most blocks of a context; 0: 16,777,216.
+   */
+  uint64_t block_limit;
+  /**
+   * Milliseconds after which a block that was neither stored nor matched is forgotten; 0: a day.
+   */
+  uint64_t idle_ms;
+  /**
+   * Most contexts; 0: 4,096.
+   */
+  uint64_t context_limit;
+  /**
+   * Most requests under way for each model; 0: 262,144.
+   */
+  uint64_t request_limit;
+} mc_conductor_options_t;
+
+/**
+ * The request that a hook is asked about.
+ */
+typedef struct mc_conductor_asked_t {
+  /**
+   * What it is for; valid during the call.
+   */
+  const char *model;
+  /**
+   * What the caller calls it; "" if it has no name. Valid during the call.
+   */
+  const char *name;
+  /**
+   * Tokens of input.
+   */
+  uint64_t input_tokens;
+  /**
+   * Full blocks of it.
+   */
+  uint32_t block_count;
+  /**
+   * 0 to 3.
+   */
+  uint32_t priority;
+  /**
+   * Which class of service.
+   */
+  uint32_t service_class;
+  /**
+   * Tokens of output; 0: not known.
+   */
+  uint32_t output_tokens;
+} mc_conductor_asked_t;
+
+/**
+ * An instance of a conductor, until it is unregistered. 0 is never valid.
+ */
+typedef uint64_t mc_conductor_instance_t;
+
+/**
+ * One rank of an instance, and its numbers for a request.
+ */
+typedef struct mc_conductor_candidate_t {
+  /**
+   * Which instance.
+   */
+  mc_conductor_instance_t instance;
+  /**
+   * Which of its ranks.
+   */
+  uint32_t rank;
+  /**
+   * Blocks of the prefix that it has.
+   */
+  uint32_t local_blocks;
+  /**
+   * Who would send it blocks that it lacks; 0: the store, or nobody if `reach_blocks` is not above `local_blocks`.
+   */
+  mc_conductor_instance_t source;
+  /**
+   * Which rank of that instance.
+   */
+  uint32_t source_rank;
+  /**
+   * Blocks that it would have after they were moved.
+   */
+  uint32_t reach_blocks;
+  /**
+   * Seconds from now until it would begin with this request.
+   */
+  double queue_seconds;
+  /**
+   * What of these is there because it is silent or failed lately.
+   */
+  double doubt_seconds;
+  /**
+   * Seconds of prefill with the blocks that it has.
+   */
+  double recompute_seconds;
+  /**
+   * Seconds that moving blocks adds to the queue.
+   */
+  double transfer_seconds;
+  /**
+   * Seconds of prefill after that.
+   */
+  double rest_seconds;
+} mc_conductor_candidate_t;
+
+/**
+ * Prices the candidates of a request: may change `queue_seconds`, `recompute_seconds`, `transfer_seconds` and
+ * `rest_seconds` of each, to numbers from 0 on.
+ *
+ * Returns MC_OK; anything else says that it failed, and the built-in numbers count.
+ */
+typedef mc_status_t (*mc_conductor_cost_fn)(void *user_data,
+                                            const struct mc_conductor_asked_t *asked,
+                                            struct mc_conductor_candidate_t *candidates,
+                                            size_t count);
+
+/**
+ * Chooses who prefills: writes a price for each candidate, and the lowest wins; INFINITY: not this one.
+ *
+ * Returns MC_OK; anything else says that it failed, and the policy decides.
+ */
+typedef mc_status_t (*mc_conductor_score_fn)(void *user_data,
+                                             const struct mc_conductor_asked_t *asked,
+                                             const struct mc_conductor_candidate_t *candidates,
+                                             size_t count,
+                                             double *out_prices);
+
+/**
+ * What a decision comes to, before it is made. A load of 1 is as much as the class allows.
+ */
+typedef struct mc_conductor_prospect_t {
+  /**
+   * Who would prefill.
+   */
+  struct mc_conductor_candidate_t chosen;
+  /**
+   * Who would decode; 0: nobody does.
+   */
+  mc_conductor_instance_t decode;
+  /**
+   * Which of its ranks.
+   */
+  uint32_t decode_rank;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Seconds from now to the first token.
+   */
+  double ttft_seconds;
+  /**
+   * Seconds between tokens after that.
+   */
+  double tbt_seconds;
+  /**
+   * Load of prefill with this request.
+   */
+  double prefill_load;
+  /**
+   * Load of decode at the moment.
+   */
+  double decode_load;
+  /**
+   * The same as it is foreseen for the end of the prefill.
+   */
+  double decode_foreseen_load;
+} mc_conductor_prospect_t;
+
+/**
+ * Why a request was not taken on.
+ */
+typedef uint32_t mc_conductor_reason_t;
+
+/**
+ * Whether a request is taken on, and if not, why and when to come back.
+ */
+typedef struct mc_conductor_rejection_t {
+  /**
+   * MC_CONDUCTOR_REASON_*; MC_CONDUCTOR_REASON_NONE: it is taken on.
+   */
+  mc_conductor_reason_t reason;
+  /**
+   * Milliseconds after which it is worth asking again.
+   */
+  uint32_t retry_after_ms;
+  /**
+   * What the load would be.
+   */
+  double load;
+  /**
+   * What it may be.
+   */
+  double load_limit;
+} mc_conductor_rejection_t;
+
+/**
+ * Says whether a request is taken on: gets what the built-in admission says, and may say otherwise.
+ *
+ * Returns MC_OK; anything else says that it failed, and the built-in answer counts.
+ */
+typedef mc_status_t (*mc_conductor_admission_fn)(void *user_data,
+                                                 const struct mc_conductor_asked_t *asked,
+                                                 const struct mc_conductor_prospect_t *prospect,
+                                                 struct mc_conductor_rejection_t *rejection);
+
+/**
+ * What one rank of an instance has of a prompt, in blocks from its beginning.
+ */
+typedef struct mc_conductor_match_t {
+  /**
+   * Which instance.
+   */
+  mc_conductor_instance_t instance;
+  /**
+   * Which of its ranks.
+   */
+  uint32_t rank;
+  /**
+   * Blocks that it has in device, host, disk and store, each within this or a nearer one; the last counts what
+   * anybody has in the store.
+   */
+  uint32_t blocks[MC_CONDUCTOR_TIER_COUNT];
+  /**
+   * Its own, with those that are on their way to it.
+   */
+  uint32_t promised_blocks;
+} mc_conductor_match_t;
+
+/**
+ * Blocks of a prompt that should be copied: those from `from_block` on, before `to_block`.
+ */
+typedef struct mc_conductor_copy_t {
+  /**
+   * Who has them.
+   */
+  mc_conductor_instance_t sender;
+  /**
+   * Who should have them, too.
+   */
+  mc_conductor_instance_t receiver;
+  /**
+   * Which rank of the sender.
+   */
+  uint32_t sender_rank;
+  /**
+   * Which rank of the receiver.
+   */
+  uint32_t receiver_rank;
+  /**
+   * The first of the blocks.
+   */
+  uint32_t from_block;
+  /**
+   * The block after the last; 0: nothing is to be copied.
+   */
+  uint32_t to_block;
+} mc_conductor_copy_t;
+
+/**
+ * Says what should be copied beside a request: gets what is advised (`to_block` 0: nothing), and may say otherwise.
+ *
+ * `found` is what every rank has of the prompt. Returns MC_OK; anything else says that it failed, and the built-in
+ * advice counts.
+ */
+typedef mc_status_t (*mc_conductor_replicate_fn)(void *user_data,
+                                                 const struct mc_conductor_asked_t *asked,
+                                                 const struct mc_conductor_match_t *found,
+                                                 size_t count,
+                                                 struct mc_conductor_copy_t *copy);
+
+/**
+ * Rules of the caller's own, each NULL or a function with its user_data.
+ *
+ * They are called from any thread that schedules or explains, possibly from several at once. While `cost`, `score` and
+ * `admission` run, no other request of the same model is decided: they must be quick. A hook may not call the conductor,
+ * whose functions then return MC_ERR_INVALID_STATE. One that fails or takes longer than its budget `strike_limit` times
+ * in a row is switched off for good, which is logged and counted, and the built-in rule is used.
+ */
+typedef struct mc_conductor_hooks_t {
+  /**
+   * sizeof(mc_conductor_hooks_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Failed calls in a row that switch a hook off; 0: 3.
+   */
+  uint32_t strike_limit;
+  /**
+   * Microseconds that a call may take; 0: 1,000.
+   */
+  uint64_t budget_us;
+  /**
+   * Changes the numbers of the candidates.
+   */
+  mc_conductor_cost_fn cost;
+  /**
+   * Handed to `cost`.
+   */
+  void *cost_data;
+  /**
+   * Chooses among them.
+   */
+  mc_conductor_score_fn score;
+  /**
+   * Handed to `score`.
+   */
+  void *score_data;
+  /**
+   * Takes requests on, or not.
+   */
+  mc_conductor_admission_fn admission;
+  /**
+   * Handed to `admission`.
+   */
+  void *admission_data;
+  /**
+   * Decides what is copied.
+   */
+  mc_conductor_replicate_fn replicate;
+  /**
+   * Handed to `replicate`.
+   */
+  void *replicate_data;
+  /**
+   * Is told of each user_data of a hook that is set, once, when it will not be used again; may be NULL. Not called if
+   * the conductor could not be made.
+   */
+  mc_drop_fn drop;
+} mc_conductor_hooks_t;
+
+/**
+ * What a conductor is at the moment.
+ */
+typedef struct mc_conductor_info_t {
+  /**
+   * sizeof(mc_conductor_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * MC_CONDUCTOR_HOOK_* that were switched off.
+   */
+  uint32_t hooks_off;
+  /**
+   * Instances that are registered.
+   */
+  uint64_t instance_count;
+  /**
+   * Contexts that are open.
+   */
+  uint64_t context_count;
+  /**
+   * Requests that were decided and have not ended.
+   */
+  uint64_t request_count;
+  /**
+   * Blocks that somebody holds.
+   */
+  uint64_t block_count;
+  /**
+   * Requests that were sent to an instance so far.
+   */
+  uint64_t decided_count;
+  /**
+   * Requests that were not taken on.
+   */
+  uint64_t rejected_count;
+} mc_conductor_info_t;
+
+/**
+ * What was taken up from a snapshot.
+ */
+typedef struct mc_conductor_restored_t {
+  /**
+   * Instances, registered now.
+   */
+  uint64_t instance_count;
+  /**
+   * Contexts, open now.
+   */
+  uint64_t context_count;
+  /**
+   * Blocks in them.
+   */
+  uint64_t block_count;
+} mc_conductor_restored_t;
+
+/**
+ * What serving takes on one rank of an instance. Every number counts as it is: begin with mc_conductor_preset().
+ */
+typedef struct mc_conductor_cost_t {
+  /**
+   * sizeof(mc_conductor_cost_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Layers between which loading blocks and computing overlap; 0: the one waits for the other.
+   */
+  uint32_t layer_count;
+  /**
+   * Bytes of the cache for one token; above 0.
+   */
+  double kv_bytes_per_token;
+  /**
+   * Seconds of prefill: this,
+   */
+  double prefill_fixed;
+  /**
+   * and this for each token that is computed,
+   */
+  double prefill_linear;
+  /**
+   * and this for each pair of tokens: the square of all less the square of those that are cached.
+   */
+  double prefill_quadratic;
+  /**
+   * Seconds of a step of decode: this,
+   */
+  double decode_fixed;
+  /**
+   * and this for each request of the batch,
+   */
+  double decode_per_request;
+  /**
+   * and this for each token of all contexts.
+   */
+  double decode_per_token;
+  /**
+   * Bytes per second from the host's memory to the device's; above 0.
+   */
+  double host_rate;
+  /**
+   * Bytes per second from the disk; above 0.
+   */
+  double disk_rate;
+  /**
+   * Bytes per second from other instances and from the store; above 0.
+   */
+  double link_rate;
+  /**
+   * Tokens whose cache the device holds while it decodes; above 0.
+   */
+  uint64_t kv_tokens;
+  /**
+   * Tokens that are prefilled at once; above 0.
+   */
+  uint64_t chunk_tokens;
+} mc_conductor_cost_t;
+
+/**
+ * What an instance is to a conductor.
+ */
+typedef uint32_t mc_conductor_role_t;
+
+/**
+ * An instance to register. mc_conductor_instance_options_default() fills struct_size.
+ */
+typedef struct mc_conductor_instance_options_t {
+  /**
+   * sizeof(mc_conductor_instance_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * MC_CONDUCTOR_ROLE_*; must be set.
+   */
+  mc_conductor_role_t role;
+  /**
+   * What it is called, 1 to 256 bytes; must be set.
+   */
+  const char *name;
+  /**
+   * What it serves. NULL for one that holds blocks: those of any model.
+   */
+  const char *model;
+  /**
+   * Tokens per block of its engine. 0 for one that holds blocks: of any size.
+   */
+  uint32_t block_size;
+  /**
+   * Data-parallel ranks, each with a cache and a queue of its own, up to 1,024; 0: 1.
+   */
+  uint32_t rank_count;
+  /**
+   * What serving takes there; NULL: LLaMA3-70B on eight A800. Not for one that holds blocks.
+   */
+  const struct mc_conductor_cost_t *cost;
+} mc_conductor_instance_options_t;
+
+/**
+ * What an instance is.
+ */
+typedef struct mc_conductor_instance_info_t {
+  /**
+   * sizeof(mc_conductor_instance_info_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * MC_CONDUCTOR_ROLE_*
+   */
+  mc_conductor_role_t role;
+  /**
+   * What it is called.
+   */
+  char name[264];
+  /**
+   * What it serves.
+   */
+  char model[264];
+  /**
+   * Tokens per block; 0: any.
+   */
+  uint32_t block_size;
+  /**
+   * Data-parallel ranks.
+   */
+  uint32_t rank_count;
+  /**
+   * Milliseconds since it was registered for the first time.
+   */
+  uint64_t age_ms;
+} mc_conductor_instance_info_t;
+
+/**
+ * What one rank of an instance says of itself. Without flags: that it is there.
+ */
+typedef struct mc_conductor_report_t {
+  /**
+   * sizeof(mc_conductor_report_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Requests that decode there.
+   */
+  uint32_t decoding_requests;
+  /**
+   * MC_CONDUCTOR_REPORT_*
+   */
+  uint64_t flags;
+  /**
+   * Tokens of their contexts.
+   */
+  uint64_t decoding_tokens;
+  /**
+   * Seconds that a request sent now would wait before its prefill.
+   */
+  double queue_seconds;
+  /**
+   * Seconds between tokens.
+   */
+  double tbt_seconds;
+} mc_conductor_report_t;
+
+/**
+ * How an engine names its blocks.
+ */
+typedef uint32_t mc_conductor_hash_t;
+
+/**
+ * What must be equal for two prompts to share blocks. mc_conductor_context_options_default() fills struct_size.
+ */
+typedef struct mc_conductor_context_options_t {
+  /**
+   * sizeof(mc_conductor_context_options_t)
+   */
+  uint32_t struct_size;
+  /**
+   * Tokens per block; must be set.
+   */
+  uint32_t block_size;
+  /**
+   * Must be set.
+   */
+  const char *model;
+  /**
+   * NULL: "".
+   */
+  const char *tenant;
+  /**
+   * Name of the LoRA; NULL: none.
+   */
+  const char *lora;
+  /**
+   * NULL: none.
+   */
+  const char *salt;
+  /**
+   * Of MC_CONDUCTOR_HASH_XXH3.
+   */
+  uint64_t hash_seed;
+  /**
+   * Of vLLM's: what PYTHONHASHSEED is there; must be set with them, and with them only.
+   */
+  const char *python_hash_seed;
+  /**
+   * MC_CONDUCTOR_HASH_*
+   */
+  mc_conductor_hash_t hash;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+} mc_conductor_context_options_t;
+
+/**
+ * A context of a conductor, until it is closed. 0 is never valid.
+ */
+typedef uint64_t mc_conductor_context_t;
+
+/**
+ * What happened to blocks.
+ */
+typedef uint32_t mc_conductor_change_t;
+
+/**
+ * Where an instance has a block, nearest first.
+ */
+typedef uint32_t mc_conductor_tier_t;
+
+/**
+ * What an engine or the store tells about its blocks.
+ */
+typedef struct mc_conductor_event_t {
+  /**
+   * Whose they are.
+   */
+  mc_conductor_instance_t instance;
+  /**
+   * Which of its ranks.
+   */
+  uint32_t rank;
+  /**
+   * MC_CONDUCTOR_CHANGE_*
+   */
+  mc_conductor_change_t change;
+  /**
+   * MC_CONDUCTOR_TIER_*
+   */
+  mc_conductor_tier_t tier;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+  /**
+   * [key_count] keys of blocks; none with MC_CONDUCTOR_CHANGE_CLEARED.
+   */
+  const uint64_t *keys;
+  /**
+   * Any number.
+   */
+  size_t key_count;
+} mc_conductor_event_t;
+
+/**
+ * What a batch of events did.
+ */
+typedef struct mc_conductor_applied_t {
+  /**
+   * Events that were taken.
+   */
+  uint64_t applied_count;
+  /**
+   * Events of instances, or of ranks, that are not registered for the context.
+   */
+  uint64_t unknown_count;
+} mc_conductor_applied_t;
+
+/**
+ * A prompt from its beginning: its tokens, or the keys of its full blocks, and not both.
+ */
+typedef struct mc_conductor_prompt_t {
+  /**
+   * [token_count]; NULL: the keys say it.
+   */
+  const uint32_t *tokens;
+  /**
+   * Tokens after the last full block have no key and are looked at by nobody.
+   */
+  size_t token_count;
+  /**
+   * [key_count]; NULL: the tokens say it.
+   */
+  const uint64_t *keys;
+  /**
+   * At most 1,048,576.
+   */
+  size_t key_count;
+} mc_conductor_prompt_t;
+
+/**
+ * A request. mc_conductor_request_default() fills struct_size.
+ */
+typedef struct mc_conductor_request_t {
+  /**
+   * sizeof(mc_conductor_request_t)
+   */
+  uint32_t struct_size;
+  /**
+   * 0 to 3: among those that wait, higher ones go first.
+   */
+  uint32_t priority;
+  /**
+   * Must be set.
+   */
+  mc_conductor_context_t context;
+  /**
+   * Its prompt, borrowed for the call.
+   */
+  struct mc_conductor_prompt_t prompt;
+  /**
+   * Tokens of input; 0: those of the prompt, of which keys tell the full blocks only.
+   */
+  uint64_t input_tokens;
+  /**
+   * Tokens of output, where they are known beforehand; 0: they are not.
+   */
+  uint32_t output_tokens;
+  /**
+   * Which class of service, 0 to MC_CONDUCTOR_CLASS_COUNT - 1.
+   */
+  uint32_t service_class;
+  /**
+   * What the caller calls it, at most 256 bytes; no two live requests can have the same. NULL: nothing.
+   */
+  const char *name;
+} mc_conductor_request_t;
+
+/**
+ * What a conductor said of a request.
+ */
+typedef uint32_t mc_conductor_verdict_t;
+
+/**
+ * A request of a conductor, until its end was told. 0 is never valid.
+ */
+typedef uint64_t mc_conductor_request_id_t;
+
+/**
+ * Where blocks come from that the chosen instance does not have.
+ */
+typedef uint32_t mc_conductor_source_t;
+
+/**
+ * Where a request runs. Times are as predicted. mc_conductor_decision_default() fills struct_size.
+ */
+typedef struct mc_conductor_decision_t {
+  /**
+   * sizeof(mc_conductor_decision_t), set by the caller.
+   */
+  uint32_t struct_size;
+  /**
+   * MC_CONDUCTOR_VERDICT_*; of one that is rejected, `rejection` alone is set.
+   */
+  mc_conductor_verdict_t verdict;
+  /**
+   * For feedback.
+   */
+  mc_conductor_request_id_t request;
+  /**
+   * Who prefills.
+   */
+  mc_conductor_instance_t prefill;
+  /**
+   * Who decodes; 0: nobody does.
+   */
+  mc_conductor_instance_t decode;
+  /**
+   * Who sends the blocks that are moved, with MC_CONDUCTOR_SOURCE_INSTANCE; else 0.
+   */
+  mc_conductor_instance_t source;
+  /**
+   * Which rank prefills.
+   */
+  uint32_t prefill_rank;
+  /**
+   * Which rank decodes.
+   */
+  uint32_t decode_rank;
+  /**
+   * Which rank sends.
+   */
+  uint32_t source_rank;
+  /**
+   * MC_CONDUCTOR_SOURCE_*
+   */
+  mc_conductor_source_t source_kind;
+  /**
+   * What the one that prefills is called.
+   */
+  char prefill_name[264];
+  /**
+   * What the one that decodes is called; "" if nobody does.
+   */
+  char decode_name[264];
+  /**
+   * Full blocks of the prompt.
+   */
+  uint32_t block_count;
+  /**
+   * Blocks of its prefix that need not be computed.
+   */
+  uint32_t reused_blocks;
+  /**
+   * Blocks of these that are moved there.
+   */
+  uint32_t moved_blocks;
+  /**
+   * Those who prefill it with the chosen one, each a part of the layers.
+   */
+  uint32_t group_count;
+  /**
+   * [group_count]
+   */
+  mc_conductor_instance_t group[MC_CONDUCTOR_GROUP_MAX];
+  /**
+   * [group_count]
+   */
+  uint32_t group_ranks[MC_CONDUCTOR_GROUP_MAX];
+  /**
+   * 1: a copy is advised, which mc_conductor_take_advice() tells; else 0.
+   */
+  uint32_t is_advised;
+  /**
+   * Tokens that are computed.
+   */
+  uint64_t computed_tokens;
+  /**
+   * Seconds from now until its turn comes.
+   */
+  double queue_seconds;
+  /**
+   * Seconds that moving blocks adds to that.
+   */
+  double transfer_seconds;
+  /**
+   * Seconds of prefill.
+   */
+  double compute_seconds;
+  /**
+   * The three together: from now to the first token.
+   */
+  double ttft_seconds;
+  /**
+   * Seconds between tokens after that.
+   */
+  double tbt_seconds;
+  /**
+   * If it is rejected.
+   */
+  struct mc_conductor_rejection_t rejection;
+} mc_conductor_decision_t;
+
+/**
+ * What happened to a request.
+ */
+typedef uint32_t mc_conductor_feedback_t;
+
+/**
  * How to run a master. Zero means default in every field; mc_master_options_default() fills struct_size.
  */
 typedef struct mc_master_options_t {
@@ -1776,6 +2812,151 @@ typedef struct mc_engine_stats_t {
  * mc_store_task_cancel() ended it.
  */
 #define MC_STORE_TASK_CANCELED 4
+
+/**
+ * It prefills.
+ */
+#define MC_CONDUCTOR_ROLE_PREFILL 1
+
+/**
+ * It decodes.
+ */
+#define MC_CONDUCTOR_ROLE_DECODE 2
+
+/**
+ * It does both.
+ */
+#define MC_CONDUCTOR_ROLE_BOTH 3
+
+/**
+ * It holds blocks and serves nothing: the store.
+ */
+#define MC_CONDUCTOR_ROLE_HOLD 4
+
+/**
+ * XXH3 rolling, as Mooncake's indexer.
+ */
+#define MC_CONDUCTOR_HASH_XXH3 0
+
+/**
+ * vLLM's sha256_cbor.
+ */
+#define MC_CONDUCTOR_HASH_VLLM_SHA256_CBOR 1
+
+/**
+ * vLLM's sha256.
+ */
+#define MC_CONDUCTOR_HASH_VLLM_SHA256 2
+
+/**
+ * They are there now.
+ */
+#define MC_CONDUCTOR_CHANGE_STORED 1
+
+/**
+ * They are there no more.
+ */
+#define MC_CONDUCTOR_CHANGE_REMOVED 2
+
+/**
+ * All of a tier, or of all tiers, are there no more.
+ */
+#define MC_CONDUCTOR_CHANGE_CLEARED 3
+
+/**
+ * All tiers; to clear.
+ */
+#define MC_CONDUCTOR_TIER_ALL 0
+
+/**
+ * The memory of the accelerator.
+ */
+#define MC_CONDUCTOR_TIER_DEVICE 1
+
+/**
+ * The memory of the instance's host.
+ */
+#define MC_CONDUCTOR_TIER_HOST 2
+
+/**
+ * The instance's own disk.
+ */
+#define MC_CONDUCTOR_TIER_DISK 3
+
+/**
+ * The pooled store: what anybody has there is in reach of all.
+ */
+#define MC_CONDUCTOR_TIER_STORE 4
+
+/**
+ * It runs as the decision says.
+ */
+#define MC_CONDUCTOR_VERDICT_RUN 1
+
+/**
+ * It is not taken on: `rejection` says why, and when to come back.
+ */
+#define MC_CONDUCTOR_VERDICT_REJECTED 2
+
+/**
+ * It was.
+ */
+#define MC_CONDUCTOR_REASON_NONE 0
+
+/**
+ * Its first token would come too late.
+ */
+#define MC_CONDUCTOR_REASON_PREFILL 1
+
+/**
+ * The tokens after it would.
+ */
+#define MC_CONDUCTOR_REASON_DECODE 2
+
+/**
+ * A hook says so.
+ */
+#define MC_CONDUCTOR_REASON_RULE 3
+
+/**
+ * None are moved.
+ */
+#define MC_CONDUCTOR_SOURCE_NONE 0
+
+/**
+ * Another instance.
+ */
+#define MC_CONDUCTOR_SOURCE_INSTANCE 1
+
+/**
+ * The pooled store.
+ */
+#define MC_CONDUCTOR_SOURCE_STORE 2
+
+/**
+ * Its prefill began.
+ */
+#define MC_CONDUCTOR_FEEDBACK_STARTED 1
+
+/**
+ * Its prefill ended, and its first token is there.
+ */
+#define MC_CONDUCTOR_FEEDBACK_FIRST_TOKEN 2
+
+/**
+ * It ended well. Without a first token before: all that was wanted was its prefill.
+ */
+#define MC_CONDUCTOR_FEEDBACK_FINISHED 3
+
+/**
+ * The instance gave it up.
+ */
+#define MC_CONDUCTOR_FEEDBACK_FAILED 4
+
+/**
+ * Whoever asked does not want it any more.
+ */
+#define MC_CONDUCTOR_FEEDBACK_CANCELED 5
 
 #ifdef __cplusplus
 extern "C" {
@@ -3206,6 +4387,434 @@ mc_status_t mc_store_list_segments(struct mc_store_t *store,
                                    struct mc_store_segment_t *out_segments,
                                    size_t capacity,
                                    size_t *out_count);
+
+/**
+ * Makes a conductor, which knows nobody yet. It has no threads, opens nothing and asks nobody.
+ *
+ * @param options  NULL: all defaults
+ * @param hooks  rules of the caller's own; NULL: none
+ * @param[out] out_conductor  the conductor; end it with mc_conductor_destroy()
+ * Errors: MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_UNSUPPORTED (field newer than the library), MC_ERR_EXHAUSTED
+ * (too many live in this process).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_create(const struct mc_conductor_options_t *options,
+                                const struct mc_conductor_hooks_t *hooks,
+                                struct mc_conductor_t **out_conductor);
+
+/**
+ * Ends a conductor with all it knows. The user_data of its hooks is dropped when the last call in it has returned.
+ *
+ * @param conductor  NULL: nothing happens, MC_OK
+ * Errors: MC_ERR_INVALID_HANDLE (destroyed before).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_destroy(struct mc_conductor_t *conductor);
+
+/**
+ * Tells what a conductor is.
+ *
+ * @param conductor  the conductor
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_get_info(const struct mc_conductor_t *conductor,
+                                  struct mc_conductor_info_t *out_info);
+
+/**
+ * Lets time pass: ends promises that were not kept, and forgets blocks that nobody asked for in a long time and requests
+ * that were given up. To be called about once a second.
+ *
+ * @param conductor  the conductor
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_sweep(struct mc_conductor_t *conductor);
+
+/**
+ * Writes what a conductor knows as bytes: instances with what was learnt of them, contexts, and who holds which block.
+ *
+ * Requests that run are not in it. Calls of other threads go on meanwhile, so that the length may be another one the next
+ * time: leave some room.
+ *
+ * @param conductor  the conductor
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole, also when buffer was too small
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_INVALID_STATE (called by a
+ * hook).
+ * Threads: takes time in proportion to the blocks, and has a second copy of the bytes while it runs.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_snapshot(const struct mc_conductor_t *conductor,
+                                  void *buffer,
+                                  size_t size,
+                                  size_t *out_length);
+
+/**
+ * Takes up what another conductor knew. This one must have no instances and contexts yet.
+ *
+ * Instances keep their names and get new ids. If the bytes are not taken, nothing changes, whatever they are.
+ *
+ * @param conductor  the conductor
+ * @param data  [length] bytes of mc_conductor_snapshot(), borrowed for the call
+ * @param length  bytes in data
+ * @param[out] out_restored  what was in it; may be NULL
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_INVALID_STATE (it knows something already, or called by
+ * a hook), MC_ERR_CORRUPTED, MC_ERR_VERSION_MISMATCH (written by a later release), MC_ERR_EXHAUSTED (more contexts than
+ * this one may have).
+ * Threads: takes time in proportion to the blocks.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_restore(struct mc_conductor_t *conductor,
+                                 const void *data,
+                                 size_t length,
+                                 struct mc_conductor_restored_t *out_restored);
+
+/**
+ * Writes what a conductor counts in Prometheus' text format.
+ *
+ * @param conductor  the conductor
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_INVALID_STATE (called by a
+ * hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_get_metrics(const struct mc_conductor_t *conductor,
+                                     char *buffer,
+                                     size_t size,
+                                     size_t *out_length);
+
+/**
+ * Writes what serving takes, of a model on a machine of the paper; each number can be changed then.
+ *
+ * @param model  "llama3-70b"; NULL: that
+ * @param machine  "a800" or "h800", eight of them; NULL: "a800"
+ * @param[in,out] out_cost  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND (no such model or machine).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_preset(const char *model,
+                                const char *machine,
+                                struct mc_conductor_cost_t *out_cost);
+
+/**
+ * Registers an instance: requests may be sent there from now on, and it may have blocks.
+ *
+ * One that has the name already is changed to what is said now, its ranks and cost, and keeps its id; its model and role
+ * stay as they are.
+ *
+ * @param conductor  the conductor
+ * @param options  copied
+ * @param[out] out_instance  the instance; may be NULL
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_ALREADY_EXISTS (with another model or
+ * role: unregister it first), MC_ERR_EXHAUSTED (too many), MC_ERR_INVALID_STATE (called by a hook), MC_ERR_UNSUPPORTED
+ * (field newer than the library).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_register_instance(struct mc_conductor_t *conductor,
+                                           const struct mc_conductor_instance_options_t *options,
+                                           mc_conductor_instance_t *out_instance);
+
+/**
+ * Forgets an instance: at once all that it has, and the requests that wait for their first token there.
+ *
+ * @param conductor  the conductor
+ * @param name  what it is called
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_unregister_instance(struct mc_conductor_t *conductor,
+                                             const char *name);
+
+/**
+ * Finds an instance by its name.
+ *
+ * @param conductor  the conductor
+ * @param name  what it is called
+ * @param[out] out_instance  the instance
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_find_instance(const struct mc_conductor_t *conductor,
+                                       const char *name,
+                                       mc_conductor_instance_t *out_instance);
+
+/**
+ * Tells what an instance is.
+ *
+ * @param conductor  the conductor
+ * @param instance  the instance
+ * @param[in,out] out_info  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_get_instance(const struct mc_conductor_t *conductor,
+                                      mc_conductor_instance_t instance,
+                                      struct mc_conductor_instance_info_t *out_info);
+
+/**
+ * Takes in what one rank of an instance says of itself. Once it has reported, its silence counts against it.
+ *
+ * @param conductor  the conductor
+ * @param instance  the instance
+ * @param rank  which of its ranks
+ * @param report  NULL: it says that it is there
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND (no such rank), MC_ERR_INVALID_STATE (called
+ * by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_report(struct mc_conductor_t *conductor,
+                                mc_conductor_instance_t instance,
+                                uint32_t rank,
+                                const struct mc_conductor_report_t *report);
+
+/**
+ * Opens a context: all instances of its model, and all that hold blocks of any, may have blocks in it.
+ *
+ * One that is open already keeps its id.
+ *
+ * @param conductor  the conductor
+ * @param options  copied
+ * @param[out] out_context  the context
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_EXHAUSTED (too many: close some),
+ * MC_ERR_INVALID_STATE (called by a hook), MC_ERR_UNSUPPORTED (field newer than the library).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_open_context(struct mc_conductor_t *conductor,
+                                      const struct mc_conductor_context_options_t *options,
+                                      mc_conductor_context_t *out_context);
+
+/**
+ * Closes a context: its blocks are forgotten at once. Requests that run go on.
+ *
+ * @param conductor  the conductor
+ * @param context  the context
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_close_context(struct mc_conductor_t *conductor,
+                                       mc_conductor_context_t context);
+
+/**
+ * Takes in what engines and the store tell about their blocks, in its order.
+ *
+ * @param conductor  the conductor
+ * @param context  the context of all the keys
+ * @param events  array of `count` events; borrowed for the call. If one of them is wrong, none is taken
+ * @param count  any number
+ * @param[out] out_applied  how many were taken; may be NULL
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT (which event), MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_apply(struct mc_conductor_t *conductor,
+                               mc_conductor_context_t context,
+                               const struct mc_conductor_event_t *events,
+                               size_t count,
+                               struct mc_conductor_applied_t *out_applied);
+
+/**
+ * Forgets all blocks of one rank of an instance, in all contexts: what it has will be told anew.
+ *
+ * @param conductor  the conductor
+ * @param instance  the instance
+ * @param rank  which of its ranks
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_NOT_FOUND (no such rank), MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_clear(struct mc_conductor_t *conductor,
+                               mc_conductor_instance_t instance,
+                               uint32_t rank);
+
+/**
+ * Computes the keys of the full blocks of a prompt, as the engines of the context name them.
+ *
+ * @param conductor  the conductor
+ * @param context  the context
+ * @param tokens  array of `token_count` tokens
+ * @param token_count  any number
+ * @param[out] keys  `capacity` keys, may be NULL when capacity is 0
+ * @param capacity  items in keys
+ * @param[out] out_count  how many there are, also when they did not fit
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_INVALID_STATE (called by a
+ * hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_hash(const struct mc_conductor_t *conductor,
+                              mc_conductor_context_t context,
+                              const uint32_t *tokens,
+                              size_t token_count,
+                              uint64_t *keys,
+                              size_t capacity,
+                              size_t *out_count);
+
+/**
+ * Tells what each rank of each instance has of a prompt; those that have nothing too.
+ *
+ * @param conductor  the conductor
+ * @param context  the context
+ * @param prompt  borrowed for the call
+ * @param[out] matches  `capacity` items, may be NULL when capacity is 0; in an order that stays while no instance comes or
+ * goes
+ * @param capacity  items in matches
+ * @param[out] out_count  how many there are, also when they did not fit
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_INVALID_STATE (called by a
+ * hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_match(const struct mc_conductor_t *conductor,
+                               mc_conductor_context_t context,
+                               const struct mc_conductor_prompt_t *prompt,
+                               struct mc_conductor_match_t *matches,
+                               size_t capacity,
+                               size_t *out_count);
+
+/**
+ * Decides where a request runs, or that it is not taken on: then, too, the status is MC_OK.
+ *
+ * Its blocks count as on their way to the instance that prefills it, and the request as running there, until
+ * mc_conductor_feedback() tells its end.
+ *
+ * @param conductor  the conductor
+ * @param request  borrowed for the call
+ * @param[in,out] out_decision  struct_size set by the caller
+ * Errors: MC_ERR_INVALID_HANDLE (conductor or context), MC_ERR_INVALID_ARGUMENT (which field), MC_ERR_NOT_READY (no
+ * instance of the model prefills), MC_ERR_ALREADY_EXISTS (the name), MC_ERR_EXHAUSTED (too many requests under way),
+ * MC_ERR_INVALID_STATE (called by a hook), MC_ERR_UNSUPPORTED (field newer than the library).
+ * Threads: waits for other threads that decide for the same model, hooks included.
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_schedule(struct mc_conductor_t *conductor,
+                                  const struct mc_conductor_request_t *request,
+                                  struct mc_conductor_decision_t *out_decision);
+
+/**
+ * With the admission "load", to be asked when a prefill has ended and before that is told: whether there is room to
+ * decode. A request that is rejected then has to be canceled.
+ *
+ * @param conductor  the conductor
+ * @param request  the request
+ * @param[out] out_rejection  with MC_CONDUCTOR_REASON_NONE there is room
+ * Errors: MC_ERR_INVALID_HANDLE (also of a request that was given up), MC_ERR_INVALID_ARGUMENT, MC_ERR_INVALID_STATE (it
+ * decodes already, or called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_recheck(struct mc_conductor_t *conductor,
+                                 mc_conductor_request_id_t request,
+                                 struct mc_conductor_rejection_t *out_rejection);
+
+/**
+ * Finds a live request by the name that the caller gave it.
+ *
+ * @param conductor  the conductor
+ * @param name  what it is called
+ * @param[out] out_request  the request
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_NOT_FOUND, MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_find_request(const struct mc_conductor_t *conductor,
+                                      const char *name,
+                                      mc_conductor_request_id_t *out_request);
+
+/**
+ * Tells what happened to a request. After its end its id is stale.
+ *
+ * @param conductor  the conductor
+ * @param request  the request
+ * @param feedback  MC_CONDUCTOR_FEEDBACK_*
+ * Errors: MC_ERR_INVALID_HANDLE (also of a request that was given up: its instance is gone, or was silent for too long),
+ * MC_ERR_INVALID_ARGUMENT, MC_ERR_INVALID_STATE (out of order, or called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_feedback(struct mc_conductor_t *conductor,
+                                  mc_conductor_request_id_t request,
+                                  mc_conductor_feedback_t feedback);
+
+/**
+ * Writes why a request that has not ended runs where it runs, as JSON: every instance that could have been chosen, with
+ * its numbers.
+ *
+ * @param conductor  the conductor
+ * @param request  the request
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_NOT_FOUND (it was decided too
+ * long ago: options->explain_count), MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_explain(const struct mc_conductor_t *conductor,
+                                 mc_conductor_request_id_t request,
+                                 char *buffer,
+                                 size_t size,
+                                 size_t *out_length);
+
+/**
+ * Writes what would be decided of a request and why, as JSON. Nothing is decided; hooks are asked.
+ *
+ * @param conductor  the conductor
+ * @param request  borrowed for the call
+ * @param[out] buffer  `size` bytes, may be NULL when size is 0; NUL-terminated text
+ * @param size  bytes in buffer
+ * @param[out] out_length  length of the whole text without its NUL, also when buffer was too small
+ * Errors: those of mc_conductor_schedule(), and MC_ERR_BUFFER_TOO_SMALL.
+ * Threads: as mc_conductor_schedule().
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_explain_request(struct mc_conductor_t *conductor,
+                                         const struct mc_conductor_request_t *request,
+                                         char *buffer,
+                                         size_t size,
+                                         size_t *out_length);
+
+/**
+ * Takes the oldest advice to copy blocks that nobody took yet. The last 256 are kept.
+ *
+ * @param conductor  the conductor
+ * @param[out] out_copy  who should send what to whom, in blocks of a prompt
+ * @param[out] out_context  the context of these blocks
+ * @param[out] keys  `capacity` keys: those of the blocks; may be NULL when capacity is 0
+ * @param capacity  items in keys
+ * @param[out] out_count  how many keys there are, also when they did not fit: then the advice is there still
+ * Errors: MC_ERR_INVALID_HANDLE, MC_ERR_INVALID_ARGUMENT, MC_ERR_BUFFER_TOO_SMALL, MC_ERR_NOT_FOUND (no advice waits),
+ * MC_ERR_INVALID_STATE (called by a hook).
+ * Since: 0.1
+ */
+MC_API
+mc_status_t mc_conductor_take_advice(struct mc_conductor_t *conductor,
+                                     struct mc_conductor_copy_t *out_copy,
+                                     mc_conductor_context_t *out_context,
+                                     uint64_t *keys,
+                                     size_t capacity,
+                                     size_t *out_count);
 
 /**
  * Starts a master. What it knows ends with it; the nodes tell the next one.

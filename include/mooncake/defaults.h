@@ -25,6 +25,12 @@ MC_DEFINE_DEFAULT(mc_store_put_options)
 MC_DEFINE_DEFAULT(mc_store_get_options)
 MC_DEFINE_DEFAULT(mc_master_options)
 MC_DEFINE_DEFAULT(mc_node_options)
+MC_DEFINE_DEFAULT(mc_conductor_options)
+MC_DEFINE_DEFAULT(mc_conductor_hooks)
+MC_DEFINE_DEFAULT(mc_conductor_instance_options)
+MC_DEFINE_DEFAULT(mc_conductor_context_options)
+MC_DEFINE_DEFAULT(mc_conductor_report)
+MC_DEFINE_DEFAULT(mc_conductor_request)
 
 /* Structs that a call fills: mc_engine_info_default() and so on. */
 MC_DEFINE_DEFAULT(mc_engine_info)
@@ -39,6 +45,10 @@ MC_DEFINE_DEFAULT(mc_store_task_info)
 MC_DEFINE_DEFAULT(mc_store_usage)
 MC_DEFINE_DEFAULT(mc_master_info)
 MC_DEFINE_DEFAULT(mc_node_info)
+MC_DEFINE_DEFAULT(mc_conductor_info)
+MC_DEFINE_DEFAULT(mc_conductor_cost)
+MC_DEFINE_DEFAULT(mc_conductor_instance_info)
+MC_DEFINE_DEFAULT(mc_conductor_decision)
 
 #undef MC_DEFINE_DEFAULT
 

@@ -12,6 +12,7 @@ use super::compat::store_handle::Handle;
 use super::opened::Opened;
 #[cfg(feature = "compat")]
 use crate::compat::Session;
+use crate::conductor::service::Conductor;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::id::ROOT_TAGS;
@@ -39,6 +40,7 @@ pub enum Held {
     Store(Arc<Opened>),
     Master(Arc<Master>),
     Node(Arc<Node>),
+    Conductor(Arc<Conductor>),
     #[cfg(feature = "compat")]
     Legacy(Arc<Handle>),
 }
@@ -81,6 +83,7 @@ macro_rules! named {
 named!(Opened, Store, "store");
 named!(Master, Master, "master");
 named!(Node, Node, "node");
+named!(Conductor, Conductor, "conductor");
 #[cfg(feature = "compat")]
 named!(Handle, Legacy, "mooncake_store_t");
 
@@ -106,7 +109,10 @@ fn reserve(make: impl FnOnce(u16) -> Result<Held>) -> Result<u64> {
         *slot = Root { name, held: make(tag as u16)? };
         return Ok(name);
     }
-    Err(fail!(Exhausted, "{ROOT_TAGS} engines, stores, masters and nodes live in this process: destroy some"))
+    Err(fail!(
+        Exhausted,
+        "{ROOT_TAGS} engines, stores, masters, nodes and conductors live in this process: destroy some"
+    ))
 }
 
 fn engine_root(engine: Arc<Engine>, is_of_store: bool) -> EngineRoot {
@@ -141,7 +147,12 @@ pub fn insert_session(make: impl FnOnce(u16) -> Result<Session>) -> Result<u64> 
 
 /// Names a root of another kind. What takes time was done before: a name may not be long in the making.
 pub fn insert_root<T: Named>(make: impl FnOnce(u16) -> Arc<T>) -> Result<u64> {
-    reserve(|tag| Ok(T::held(make(tag))))
+    try_insert_root(|tag| Ok(make(tag)))
+}
+
+/// The same for one whose making can fail.
+pub fn try_insert_root<T: Named>(make: impl FnOnce(u16) -> Result<Arc<T>>) -> Result<u64> {
+    reserve(|tag| Ok(T::held(make(tag)?)))
 }
 
 /// The session of the engine of that name; an engine of the native API gets one here.

@@ -38,6 +38,16 @@ pub mod store_keys;
 
 pub mod store_tasks;
 
+pub mod conductor;
+
+pub mod conductor_instance;
+
+pub mod conductor_blocks;
+
+pub mod conductor_schedule;
+
+pub mod conductor_hooks;
+
 pub mod node;
 
 pub mod diagnostics;

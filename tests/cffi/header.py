@@ -18,7 +18,7 @@ def declarations():
     done = subprocess.run(
         [os.environ.get("CC", "cc"), "-E", "-P", "-I", str(INCLUDE), "-D__attribute__(x)=", "-x", "c", "-"],
         input=source, capture_output=True, text=True, check=True)
-    start = done.stdout.index("typedef struct mc_engine_t")
+    start = done.stdout.index("typedef struct mc_")
     return done.stdout[start:]
 
 

@@ -227,8 +227,7 @@ impl Guarded {
         }
     }
 
-    /// Of the hooks that there are.
-    pub fn watches(&self) -> impl Iterator<Item = &Watch> {
+    fn all(&self) -> [Option<&Watch>; 4] {
         let there = |is_there: bool, watch| is_there.then_some(watch);
         [
             there(self.cost.hook.is_some(), &self.cost.watch),
@@ -236,8 +235,17 @@ impl Guarded {
             there(self.admission.hook.is_some(), &self.admission.watch),
             there(self.replicate.hook.is_some(), &self.replicate.watch),
         ]
-        .into_iter()
-        .flatten()
+    }
+
+    /// Of the hooks that there are.
+    pub fn watches(&self) -> impl Iterator<Item = &Watch> {
+        self.all().into_iter().flatten()
+    }
+
+    /// Those that were switched off, a bit each.
+    pub fn off(&self) -> u32 {
+        let is_off = |watch: Option<&Watch>| u32::from(watch.is_some_and(Watch::is_off));
+        self.all().into_iter().zip(0..).fold(0, |bits, (watch, bit)| bits | is_off(watch) << bit)
     }
 
     /// Whether any is asked with the candidates.

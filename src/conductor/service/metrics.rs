@@ -78,7 +78,34 @@ struct Sums {
     observed: f64,
 }
 
+/// What there is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub instances: usize,
+    pub contexts: usize,
+    /// Requests that were decided and have not ended.
+    pub requests: usize,
+    /// Blocks that somebody holds, of all contexts.
+    pub blocks: usize,
+    pub decided: u64,
+    pub rejected: u64,
+    /// Hooks that were switched off, a bit each in the order of [`super::Hooks`].
+    pub hooks_off: u32,
+}
+
 impl Conductor {
+    pub fn status(&self) -> Result<Status> {
+        refuse_inside()?;
+        let directory = self.directory.read();
+        let blocks = directory.spaces().map(|space| space.indexed.read().index.len()).sum();
+        let (instances, contexts) = (directory.instances.len(), directory.spaces.len());
+        drop(directory);
+        let requests = self.live.lock().requests.len();
+        let rejected = self.counts.rejected.iter().map(Counter::get).sum();
+        let (decided, hooks_off) = (self.counts.decided.get(), self.hooks.off());
+        Ok(Status { instances, contexts, requests, blocks, decided, rejected, hooks_off })
+    }
+
     /// Everything that is counted, in Prometheus' text format (version 0.0.4), labelled with the conductor's name.
     pub fn metrics(&self) -> Result<String> {
         refuse_inside()?;

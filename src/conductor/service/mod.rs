@@ -37,6 +37,7 @@ pub use hooks::{
     AdmissionHook, Asked, Candidate, Copying, CostHook, Hooks, Patience, Prospect, ReplicateHook, ScoreHook,
 };
 pub use intake::MOST_BLOCKS;
+pub use metrics::Status;
 pub use snapshot::Restored;
 pub use words::*;
 
@@ -111,14 +112,20 @@ impl Conductor {
         Conductor::with_clock(options, hooks, Clock::System)
     }
 
-    fn with_clock(options: Options, hooks: Hooks, clock: Clock) -> Result<Conductor> {
+    /// Whether one can be made so.
+    pub fn check(options: &Options) -> Result<()> {
         is_name("conductor", &options.name, true)?;
         options.patience.check()?;
-        // Each model's is made with the same options: they are checked once.
+        // Each model's is made with the same options.
         schedule::Scheduler::new(options.schedule)?;
         if !(options.promise_seconds.is_finite() && options.promise_seconds >= 0.0) {
             bail!(InvalidArgument, "promises for {} seconds: it can be 0 and above", options.promise_seconds);
         }
+        Ok(())
+    }
+
+    fn with_clock(options: Options, hooks: Hooks, clock: Clock) -> Result<Conductor> {
+        Conductor::check(&options)?;
         let requests = Slab::new_of_kind("request", options.tag, MAX_INDEX, 2);
         Ok(Conductor {
             hooks: Guarded::new(hooks, options.patience),

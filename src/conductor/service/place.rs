@@ -77,6 +77,7 @@ impl Conductor {
     pub fn explain_request(&self, request: &Request<'_>) -> Result<String> {
         refuse_inside()?;
         let space = self.space(request.context)?;
+        is_name("request", request.name, true)?;
         let explained: Result<String> = with_walked(|walked| {
             let blocks = self.walk(&space, request.prompt, walked)?;
             let asked = asked(&space, request, blocks)?;
@@ -145,12 +146,13 @@ impl Conductor {
         Some(advice)
     }
 
-    /// Takes up to `most` pieces of advice that nobody took yet, the oldest first; of too many the oldest are lost.
-    pub fn take_advice(&self, most: usize) -> Result<Vec<Advice>> {
+    /// Takes the oldest piece of advice that nobody took yet, if `fits` has nothing against it: then it stays. Of too many
+    /// the oldest are lost.
+    pub fn take_advice(&self, fits: &mut dyn FnMut(&Advice) -> Result<()>) -> Result<Option<Advice>> {
         refuse_inside()?;
         let mut open = self.advice.lock();
-        let count = most.min(open.len());
-        Ok(open.drain(..count).collect())
+        open.front().map_or(Ok(()), fits)?;
+        Ok(open.pop_front())
     }
 
     /// The id of the live request that the caller gave this name.
