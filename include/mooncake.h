@@ -2,7 +2,7 @@
  * Mooncake: a data plane for KV caches. Include this header; it needs nothing else and works from C99 and C++11 on.
  *
  * The parts, in the order of mooncake/api.h: status and versions, log, engine, memory, segment, batch, completion
- * queue, notification, store, master and node, diagnostics. Transfers in four steps:
+ * queue, notification, store, conductor, master and node, diagnostics. Transfers in four steps:
  *
  *   mc_engine_create()      one end of transfers, with its threads and its port
  *   mc_memory_register()    memory it may read, write and offer to peers
@@ -16,11 +16,17 @@
  *   mc_store_get()          reads it back, every byte verified; parts of it, many at once, or layer by layer as well
  *   mc_store_close()        what this process gave is gone with it
  *
+ * and a scheduler, which needs none of all that:
+ *
+ *   mc_conductor_create()    knows who has which blocks, and what serving takes
+ *   mc_conductor_schedule()  says where a request should run
+ *
  * STATUS    Functions return mc_status_t: MC_OK or a negative code; mc_last_error_message() says what happened to
  *           whom, for this thread, until its next failing call. Outputs are written on success only, except where a
  *           comment says otherwise.
- * HANDLES   mc_engine_t, mc_store_t, mc_master_t and mc_node_t are pointers that are never dereferenced; segments,
- *           regions, batches and queues are 64-bit ids of one engine, sessions and buffers of one store, and 0 is none.
+ * HANDLES   mc_engine_t, mc_store_t, mc_conductor_t, mc_master_t and mc_node_t are pointers that are never dereferenced;
+ *           segments, regions, batches and queues are 64-bit ids of one engine, sessions and buffers of one store,
+ *           instances, contexts and requests of one conductor, and 0 is none.
  *           NULL, stale, foreign and destroyed handles are MC_ERR_INVALID_HANDLE, always. Ids can be stored anywhere
  *           and are never reused. Destroying an engine, or closing a store, ends everything it has.
  * THREADS   Every function may be called from any thread at any time, and returns without waiting for a peer unless its
