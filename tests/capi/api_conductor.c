@@ -21,15 +21,15 @@ typedef struct arguments_t {
 
 enum {
   HANDLE = 1 << 0,
-  OPTIONS = 1 << 1,  /* may be NULL */
-  NEEDS = 1 << 2,    /* options that must be there */
-  FLAGGED = 1 << 3,  /* options with flags behind the first eight bytes */
+  OPTIONS = 1 << 1, /* may be NULL */
+  NEEDS = 1 << 2,   /* options that must be there */
+  FLAGGED = 1 << 3, /* options with flags behind the first eight bytes */
   OUT = 1 << 4,
   FREE_OUT = 1 << 5, /* may be NULL */
   INFO = 1 << 6,
   OUT2 = 1 << 7,
   OUT3 = 1 << 8,
-  NAME = 1 << 9,     /* a text that must be there */
+  NAME = 1 << 9, /* a text that must be there */
   TEXT = 1 << 10,
   INSTANCE = 1 << 11,
   CONTEXT = 1 << 12,
@@ -65,11 +65,11 @@ CALL(unregister_instance, mc_conductor_unregister_instance(C, a->text))
 CALL(find_instance, mc_conductor_find_instance(C, a->text, (mc_conductor_instance_t *)a->out))
 CALL(get_instance, mc_conductor_get_instance(C, a->id, (mc_conductor_instance_info_t *)a->out))
 CALL(report, mc_conductor_report(C, a->id, a->rank, (mc_conductor_report_t *)a->options))
-CALL(open_context, mc_conductor_open_context(C, (mc_conductor_context_options_t *)a->options,
-                                             (mc_conductor_context_t *)a->out))
+CALL(open_context,
+     mc_conductor_open_context(C, (mc_conductor_context_options_t *)a->options, (mc_conductor_context_t *)a->out))
 CALL(close_context, mc_conductor_close_context(C, a->context))
-CALL(apply, mc_conductor_apply(C, a->context, (mc_conductor_event_t *)a->array, a->count,
-                               (mc_conductor_applied_t *)a->out))
+CALL(apply,
+     mc_conductor_apply(C, a->context, (mc_conductor_event_t *)a->array, a->count, (mc_conductor_applied_t *)a->out))
 CALL(clear, mc_conductor_clear(C, a->id, a->rank))
 CALL(hash, mc_conductor_hash(C, a->context, (const uint32_t *)a->array, a->count, (uint64_t *)a->out, a->capacity,
                              (size_t *)a->out2))
@@ -80,8 +80,8 @@ CALL(recheck, mc_conductor_recheck(C, a->id, (mc_conductor_rejection_t *)a->out)
 CALL(find_request, mc_conductor_find_request(C, a->text, (mc_conductor_request_id_t *)a->out))
 CALL(feedback, mc_conductor_feedback(C, a->id, a->number))
 CALL(explain, mc_conductor_explain(C, a->id, (char *)a->out, a->capacity, (size_t *)a->out2))
-CALL(explain_request, mc_conductor_explain_request(C, (mc_conductor_request_t *)a->options, (char *)a->out,
-                                                   a->capacity, (size_t *)a->out2))
+CALL(explain_request, mc_conductor_explain_request(C, (mc_conductor_request_t *)a->options, (char *)a->out, a->capacity,
+                                                   (size_t *)a->out2))
 CALL(take_advice, mc_conductor_take_advice(C, (mc_conductor_copy_t *)a->out, (mc_conductor_context_t *)a->out3, NULL, 0,
                                            (size_t *)a->out2))
 
@@ -369,8 +369,7 @@ static void make_arguments(arguments_t *a, const function_t *function) {
   a->number = MC_CONDUCTOR_FEEDBACK_STARTED;
   if (function->options_size != 0) resize(a->options, (uint32_t)function->options_size);
   if (function->info_size != 0) resize(a->out, (uint32_t)function->info_size);
-  for (size_t i = 0; i < 2; i++)
-    a->events[i] = change_of(team.prefill[0], MC_CONDUCTOR_CHANGE_STORED, a->keys, 4);
+  for (size_t i = 0; i < 2; i++) a->events[i] = change_of(team.prefill[0], MC_CONDUCTOR_CHANGE_STORED, a->keys, 4);
   a->prompt.keys = a->keys;
   a->prompt.key_count = 4;
   a->array = (function->has & EVENTS)   ? (const void *)a->events

@@ -127,18 +127,18 @@ static inline mc_conductor_match_t match_of(const team_t *team, mc_conductor_ins
 }
 
 /* A text or blob that a call writes; freed by the caller. */
-#define WRITTEN(out, length, call)                                        \
-  do {                                                                    \
-    size_t size = 0;                                                      \
-    char *buffer = NULL;                                                  \
-    mc_status_t status = MC_OK;                                           \
-    while ((status = (call)) == MC_ERR_BUFFER_TOO_SMALL) {                \
-      size = (length) + 64;                                               \
-      buffer = (char *)realloc(buffer, size);                             \
-      CHECK(buffer != NULL, "no memory");                                 \
-    }                                                                     \
-    CHECK_STATUS(MC_OK, status);                                          \
-    (out) = buffer;                                                       \
+#define WRITTEN(out, length, call)                         \
+  do {                                                     \
+    size_t size = 0;                                       \
+    char *buffer = NULL;                                   \
+    mc_status_t status = MC_OK;                            \
+    while ((status = (call)) == MC_ERR_BUFFER_TOO_SMALL) { \
+      size = (length) + 64;                                \
+      buffer = (char *)realloc(buffer, size);              \
+      CHECK(buffer != NULL, "no memory");                  \
+    }                                                      \
+    CHECK_STATUS(MC_OK, status);                           \
+    (out) = buffer;                                        \
   } while (0)
 
 static const uint64_t KEYS[8] = {11, 12, 13, 14, 15, 16, 17, 18};

@@ -81,8 +81,7 @@ static void tokens_are_named_as_engines_name_them(void) {
   for (uint32_t i = 0; i < 85; i++) tokens[i] = i;
   CHECK_OK(mc_conductor_hash(team.conductor, team.context, tokens, 85, keys, 16, &count));
   CHECK(count == 8, "%zu keys", count);
-  CHECK_STATUS(MC_ERR_BUFFER_TOO_SMALL,
-               mc_conductor_hash(team.conductor, team.context, tokens, 85, NULL, 0, &count));
+  CHECK_STATUS(MC_ERR_BUFFER_TOO_SMALL, mc_conductor_hash(team.conductor, team.context, tokens, 85, NULL, 0, &count));
   CHECK(count == 8, "%zu keys", count);
   options.model = "m";
   options.block_size = 10;
@@ -157,8 +156,8 @@ static void a_rejection_is_an_answer_that_says_when_to_come_back(void) {
   mc_conductor_request_t request = request_for(&team, KEYS, 8);
   mc_conductor_decision_t decision = decision_on(&team, &request);
   CHECK(decision.verdict == MC_CONDUCTOR_VERDICT_REJECTED && decision.request == 0, "it was taken on");
-  CHECK(decision.rejection.reason == MC_CONDUCTOR_REASON_PREFILL && decision.rejection.retry_after_ms == 3000,
-        "%u ms", decision.rejection.retry_after_ms);
+  CHECK(decision.rejection.reason == MC_CONDUCTOR_REASON_PREFILL && decision.rejection.retry_after_ms == 3000, "%u ms",
+        decision.rejection.retry_after_ms);
   CHECK(is_about(decision.rejection.load, 1.6) && is_about(decision.rejection.load_limit, 1), "load %f",
         decision.rejection.load);
   request.service_class = 1;
@@ -348,8 +347,8 @@ static void a_score_chooses(void) {
   CHECK_OK(mc_conductor_destroy(team.conductor));
 }
 
-static mc_status_t slow(void *user_data, const mc_conductor_asked_t *asked,
-                        const mc_conductor_candidate_t *candidates, size_t count, double *out_prices) {
+static mc_status_t slow(void *user_data, const mc_conductor_asked_t *asked, const mc_conductor_candidate_t *candidates,
+                        size_t count, double *out_prices) {
   (void)asked;
   (void)candidates;
   ((seen_t *)user_data)->calls[1]++;

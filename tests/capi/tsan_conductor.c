@@ -76,8 +76,7 @@ int main(void) {
   options.copied_blocks_per_second = 100;
   options.uses_per_copy = 2;
   team = team_with(&options, &hooks);
-  for (uintptr_t i = 0; i < ROUTERS; i++)
-    CHECK(pthread_create(&threads[i], NULL, route, (void *)i) == 0, "no thread");
+  for (uintptr_t i = 0; i < ROUTERS; i++) CHECK(pthread_create(&threads[i], NULL, route, (void *)i) == 0, "no thread");
   CHECK(pthread_create(&threads[ROUTERS], NULL, manage, NULL) == 0, "no thread");
   for (int i = 0; i <= ROUTERS; i++) pthread_join(threads[i], NULL);
   CHECK_OK(mc_conductor_get_info(team.conductor, &info));

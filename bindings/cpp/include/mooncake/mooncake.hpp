@@ -10,6 +10,10 @@
 //   store.put("key", "value");
 //   std::optional<mooncake::StoreView> value = store.get("key");
 //
+//   mooncake::Conductor conductor;
+//   conductor.register_instance({"node-1", "model", MC_CONDUCTOR_ROLE_BOTH, 512, 1, {}});
+//   mooncake::ConductorDecision where = conductor.schedule(request);
+//
 // Each object owns one handle, can be moved and not copied, and may be destroyed in any order. mooncake::Error is
 // thrown by everything but poll() and wait(). What is said of threads and memory in mooncake.h holds here too.
 #ifndef MOONCAKE_MOONCAKE_HPP
@@ -17,6 +21,8 @@
 
 #include "mooncake/batch.hpp"
 #include "mooncake/completion_queue.hpp"
+#include "mooncake/conductor.hpp"
+#include "mooncake/conductor_options.hpp"
 #include "mooncake/engine.hpp"
 #include "mooncake/engine_options.hpp"
 #include "mooncake/error.hpp"
