@@ -15,6 +15,11 @@
 //	_, err = store.Put(ctx, "prompt/0", block, nil)
 //	block, err = store.Get(ctx, "prompt/0", nil)
 //
+// And a scheduler, which needs neither, says where requests should run:
+//
+//	conductor, err := mooncake.NewConductor(nil)
+//	decision, err := conductor.Schedule(&mooncake.ScheduleRequest{Context: model, Tokens: prompt})
+//
 // # Errors
 //
 // Every error of the library is an *[Error] with a [Code] and a text that says what happened to whom. Codes are
