@@ -27,10 +27,10 @@ use super::zmtp::{Connection, Kind};
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const AGAIN_AFTER_MOST: Duration = Duration::from_secs(5);
 /// How long a publisher has for the first answer to a request for a replay. Engines look for such requests between
-/// batches.
-const REPLAY_WITHIN: Duration = Duration::from_secs(5);
+/// batches, and a master makes a list of all objects first.
+const REPLAY_WITHIN: Duration = Duration::from_secs(15);
 /// How long it has for each further one.
-const REPLAY_NEXT_WITHIN: Duration = Duration::from_secs(1);
+const REPLAY_NEXT_WITHIN: Duration = Duration::from_secs(2);
 /// How often a replay is asked for that goes on but stays incomplete: a router drops what its queue cannot hold.
 const REPLAY_ROUNDS: usize = 256;
 /// What may wait while messages are replayed: then the connection is not read, and the publisher's queue fills.
