@@ -2,11 +2,16 @@
 //! again after a restart.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mooncake::config::{Config, Given};
+use mooncake::engine::Engine;
+use mooncake::store::client::{Put, PutOptions, Store};
+use mooncake::store::node::server::{self, Node, SegmentOptions};
+use mooncake::sys::memory::Mem;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use zeromq::{PubSocket, Socket, SocketSend, ZmqMessage};
@@ -205,16 +210,16 @@ fn requests_go_where_their_prefix_is_and_what_became_of_them_is_told() {
     assert_eq!(explained["candidates"].as_array().map(Vec::len), Some(2));
     let (status, again) = conductor.ask("POST", "/schedule", request("r1"));
     assert_eq!((status, &again["reason"]), (409, &json!("conflict")), "{again}");
-    let report = json!({
-        "instance_id": "b", "dp_rank": 0, "queue_seconds": 1000.0, "decoding_requests": 1, "decoding_tokens": 1,
-    });
-    conductor.post("/report", report);
     for event in ["started", "first_token", "finished"] {
         conductor.post("/feedback", json!({ "request_id": "r1", "event": event }));
     }
     let (status, gone) =
         conductor.ask("POST", "/feedback", json!({ "request_id": "r1", "event": "finished" }));
     assert_eq!((status, &gone["reason"]), (404, &json!("not_found")));
+    let report = json!({
+        "instance_id": "b", "dp_rank": 0, "queue_seconds": 1000.0, "decoding_requests": 1, "decoding_tokens": 1,
+    });
+    conductor.post("/report", report);
     // Whoever waits there would wait for long.
     assert_eq!(conductor.post("/schedule", request("r2"))["prefill"]["instance_id"], "a");
 
@@ -349,4 +354,117 @@ fn publishers_of_the_configuration_are_registered_at_once() {
             "mooncake_conductor_publisher_gaps_total{instance=\"a\",tenant=\"default\",rank=\"0\"} 0"
         )
     );
+}
+
+/// A master that tells which objects come and go, and ends with the test.
+struct Master {
+    child: Child,
+    _output: BufReader<ChildStdout>,
+    address: String,
+    events: String,
+    again: String,
+}
+
+impl Master {
+    fn start() -> Master {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mooncake"));
+        command.args([
+            "master",
+            "--listen",
+            "127.0.0.1:0",
+            "--found-after-ms",
+            "0",
+            "--kv-events",
+            "127.0.0.1:0",
+        ]);
+        command.env_remove("MC_PSK_FILE").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut told = |begin: &str| {
+            let mut line = String::new();
+            output.read_line(&mut line).expect("a line");
+            line.trim().strip_prefix(begin).unwrap_or_else(|| panic!("{begin:?}: {line:?}")).to_owned()
+        };
+        let (address, events) = (told("master listening on "), told("events on "));
+        let (events, again) = events.split_once(", again on ").expect("two endpoints");
+        Master { child, address, events: events.to_owned(), again: again.to_owned(), _output: output }
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_put_into_a_store_is_in_reach_of_every_engine_until_it_is_removed() {
+    let master = Master::start();
+    let engine =
+        || Config::load(Given { no_environment: true, ..Given::default() }).expect("a configuration");
+    let node = Node::start(server::Options {
+        masters: vec![master.address.clone()],
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        segments: vec![SegmentOptions { name: "n".into(), bytes: 8 << 20 }],
+        domain: "n".into(),
+        engine: engine(),
+    });
+    let node = node.expect("a node");
+    wait_until("the node is a member", || node.is_led());
+    let options = mooncake::store::client::Options {
+        masters: vec![master.address.clone()],
+        deadline: PATIENCE,
+        ..Default::default()
+    };
+    let store = Store::open(Engine::create(engine(), 7).expect("an engine"), &options).expect("a client");
+    let name = |key: u64, rank: u32| format!("org/m@tp_rank:{rank}@pcp0@dcp0@pp_rank:0@{key:064x}");
+    let put = |key: u64, rank: u32| {
+        let (name, bytes) = (name(key, rank), [7; 100]);
+        let from = [Mem::of(&bytes)];
+        let wanted = [Put { key: name.as_bytes(), from: &from }];
+        // The master may not know yet what the node gives.
+        wait_until("there is room", || store.put(&wanted, &PutOptions::default()).remove(0).is_ok());
+    };
+    put(KEYS[0], 0);
+    put(KEYS[0], 1);
+    // The engine has nothing itself, and nobody has to publish anything for that.
+    let conductor = Conductor::start(&[]);
+    let mut engine = registration(&Publisher::new(), "a");
+    (engine["endpoint"], engine["role"]) = (Value::Null, json!("both"));
+    conductor.post("/register", engine);
+    let mut pool = json!({
+        "endpoint": master.events, "replay_endpoint": master.again, "type": "Mooncake", "modelname": "m",
+        "instance_id": "pool", "block_size": 4, "dp_rank": 0,
+    });
+    pool["hash_profile"] =
+        json!({ "strategy": "vllm_v1", "algorithm": "sha256_cbor", "python_hash_seed": "0" });
+    conductor.post("/register", pool);
+    // What was put before somebody listened, and what is put now.
+    wait_until("what was there is known", || conductor.matched("a") == 4);
+    put(KEYS[1], 0);
+    wait_until("what was put is known", || conductor.matched("a") == 8);
+    let decision = conductor.post("/schedule", request("r1"));
+    assert_eq!(
+        (&decision["prefill"]["instance_id"], &decision["blocks"]),
+        (&json!("a"), &json!(2)),
+        "{decision}"
+    );
+    store.remove(&[name(KEYS[0], 1).as_bytes()], false, None).remove(0).expect("it was there");
+    wait_until("what was removed is known", || conductor.matched("a") == 0);
+    // With the master goes what it told.
+    put(KEYS[0], 1);
+    let status = || conductor.get("/services")["services"][1]["Status"].clone();
+    assert_eq!((&status()["resyncs"], &status()["malformed_messages"]), (&json!(0), &json!(0)));
+    drop(master);
+    wait_until("the master is gone", || status()["resyncs"] == 1);
+    assert_eq!(conductor.get("/global_view")["contexts"][0]["instances"], json!({ "a": [0], "pool": [0] }));
 }
