@@ -319,7 +319,7 @@ suite_events() {
   python=$(events_python)
   [[ -n $python ]] || { skip_without events "pyzmq and msgpack, by pip"; return 0; }
   with_release events || return 0
-  check "events following" 600 "$python" tests/events/following.py
+  check "events following" 900 "$python" tests/events/following.py
   grep -E 'a second, |resyncs, ' "$(log_of "events following")" | sed 's/^/  /' || true
 }
 

@@ -92,7 +92,7 @@ class Conductor:
         return sum(context["prefix_count"] for context in self.ask("GET", "/global_view")["contexts"])
 
 
-def check(conductor, publisher, instance="a", may_lack=False, chains=2500):
+def check(conductor, publisher, instance="a", may_lack=False, chains=1500):
     """Each block of the last chains, and the count of all."""
     device, either = publisher.truth["GPU"], publisher.truth["GPU"] | publisher.truth["CPU"]
     lacking = 0
