@@ -4,6 +4,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 SOURCE=$ROOT/examples/cpp/prefill_decode
 PROGRAM=$BUILD/examples/cpp/prefill_decode/prefill_decode
+SERVING=$BUILD/examples/cpp/serving/serving
 
 # started: processes to be gone when the test is.
 started=()
@@ -25,11 +26,15 @@ skip() {
   exit 77
 }
 
-build_program() {
-  [[ ! -x $PROGRAM ]] || return 0
-  mkdir -p "$(dirname "$PROGRAM")"
-  cmake -S "$SOURCE" -B "$(dirname "$PROGRAM")" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$PREFIX" >"$WORK/cmake.log" 2>&1 &&
-    cmake --build "$(dirname "$PROGRAM")" >>"$WORK/cmake.log" 2>&1 || {
+build_program() { build_in "$SOURCE" "$PROGRAM"; }
+build_serving() { build_in "$ROOT/examples/cpp/serving" "$SERVING"; }
+
+# build_in FOLDER PROGRAM: the program of that folder, unless it is there.
+build_in() {
+  [[ ! -x $2 ]] || return 0
+  mkdir -p "$(dirname "$2")"
+  cmake -S "$1" -B "$(dirname "$2")" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$PREFIX" >"$WORK/cmake.log" 2>&1 &&
+    cmake --build "$(dirname "$2")" >>"$WORK/cmake.log" 2>&1 || {
     cat "$WORK/cmake.log" >&2
     fail "the demo does not build"
   }
