@@ -8,7 +8,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 
 # Executions in one run: together more than 200,000. A session is a connection each.
 declare -A runs=([frame]=60000 [control]=60000 [blob]=60000 [options]=60000 [config]=20000
-  [session]=5000 [mooncake]=60000 [rpc]=60000 [store_wire]=60000 [store_master]=20000 [kv_events]=60000)
+  [session]=5000 [mooncake]=60000 [rpc]=60000 [store_wire]=60000 [store_master]=20000 [kv_events]=60000
+  [conductor_snapshot]=20000)
 
 # The coverage that libFuzzer is guided by, and AddressSanitizer; --target keeps build scripts out of it.
 export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$cache
@@ -19,7 +20,7 @@ cargo build --release --locked --quiet --manifest-path "$here/Cargo.toml" --targ
 
 total=0
 failed=0
-for target in ${TARGETS:-frame control blob options config session mooncake rpc store_wire store_master kv_events}; do
+for target in ${TARGETS:-frame control blob options config session mooncake rpc store_wire store_master kv_events conductor_snapshot}; do
   scratch=$cache/scratch/$target
   log=$cache/$target.log
   rm -rf "$scratch"

@@ -61,3 +61,74 @@ impl PrefixIndex {
 }
 
 const ALL_TIERS: Tiers = (1 << Tier::ALL.len()) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, Holder, Limits, Matches};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn index(holders: u32) -> (PrefixIndex, Vec<HolderId>) {
+        let mut index = PrefixIndex::new(Limits { idle: 50_000, ..Limits::default() }, 3);
+        let name = |rank| Holder { instance: "instance".into(), rank };
+        let ids = (0..holders).map(|rank| index.register(name(rank)).expect("room")).collect();
+        (index, ids)
+    }
+
+    fn copied(from: &PrefixIndex, holders: u32, now: u64) -> PrefixIndex {
+        // The ids are the same: holders came in the same order.
+        let (mut to, _) = index(holders);
+        for part in 0..from.parts() {
+            from.copy_part(part, |key, idle, held| to.put_back(key, idle, held, now));
+        }
+        to
+    }
+
+    fn blocks(index: &PrefixIndex, keys: &[u64], now: u64) -> Vec<[u32; 4]> {
+        let mut matches = Matches::default();
+        index.find(keys, now, &mut matches);
+        matches.holders().iter().map(|found| found.blocks).collect()
+    }
+
+    #[test]
+    fn what_is_promised_or_void_is_not_copied_and_what_is_old_stays_old() {
+        let (mut from, ids) = index(3);
+        for (holder, keys) in [(ids[0], [1, 2]), (ids[1], [1, 3])] {
+            from.apply(&[Event::Stored { holder, tier: Tier::Device, keys: &keys }], 1_000);
+        }
+        from.promise(ids[2], &[9], 1_000_000, 1_000);
+        from.apply(&[Event::Cleared { holder: ids[1], tier: None }], 41_000);
+        let mut to = copied(&from, 3, 41_000);
+        assert_eq!(to.len(), 2);
+        assert_eq!(blocks(&to, &[1, 2], 41_000)[..2], [[2; 4], [0; 4]]);
+        let mut again = copied(&from, 3, 41_000);
+        again.sweep(usize::MAX, 52_000);
+        assert_eq!(again.len(), 0, "they were 40 seconds old when they came");
+        to.sweep(usize::MAX, 52_000);
+        assert_eq!(to.len(), 2, "they were asked for since");
+    }
+
+    #[test]
+    fn holders_and_tiers_that_are_none_are_left_out() {
+        let (mut index, ids) = index(1);
+        index.put_back(1, 0, &[(ids[0], 0x30)], 0);
+        index.put_back(2, 0, &[], 0);
+        index.unregister(ids[0]).expect("it is there");
+        index.put_back(3, 0, &[(ids[0], 1)], 0);
+        assert_eq!(index.len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_copy_finds_what_the_index_finds(
+            stored in proptest::collection::vec((0usize..70, 0usize..4, 1u64..12), 1..400),
+        ) {
+            let (mut from, ids) = index(70);
+            for (holder, tier, key) in stored {
+                from.apply(&[Event::Stored { holder: ids[holder], tier: Tier::ALL[tier], keys: &[key] }], 0);
+            }
+            let keys: Vec<u64> = (1..12).collect();
+            prop_assert_eq!(blocks(&copied(&from, 70, 0), &keys, 0), blocks(&from, &keys, 0));
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! Which instance holds which block: the longest prefix of a prompt at all instances at once.
 //!
 //! ```text
-//!   contexts.rs     one index per (tenant, model, LoRA, block size, salt): keys of two contexts never meet
 //!     prefix.rs     events in, blocks out; expiry                matching.rs   the longest prefix
 //!       table.rs      key -> block, 24 bytes each, grows and is swept a piece at a time
 //!       places.rs     who holds a block, in which tier: four holders in the block itself, more beside the table
@@ -19,7 +18,6 @@
 //! holders have it 24 and 40 for every 64 of the context's slots more. `tests/conductor.rs` measures it.
 
 mod clearings;
-mod contexts;
 mod copies;
 mod holders;
 mod matching;
@@ -30,7 +28,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use contexts::{Context, Contexts};
 pub use copies::Tiers;
 pub use holders::{Holder, HolderId, MOST_HOLDERS};
 pub use matching::{HolderMatch, Matches};

@@ -512,3 +512,72 @@ proptest! {
         prop_assert!(scheduler.candidates().iter().all(|one| one.queue == 0.0));
     }
 }
+
+/// Rules that count their calls: the first candidate costs more, and nothing of class 3 is taken on.
+struct Picky {
+    calls: [u32; 3],
+}
+
+impl Rules for Picky {
+    fn price(&mut self, candidates: &mut [Candidate]) {
+        self.calls[0] += 1;
+        candidates[0].recompute = 100.0;
+    }
+
+    fn choose(&mut self, round: &Round<'_>) -> Option<Choice> {
+        self.calls[1] += 1;
+        Some((round.least(|candidate| candidate.ttft(Way::Recompute))?, Way::Recompute))
+    }
+
+    fn admit(&mut self, prospect: &Prospect, refusal: Option<Rejection>) -> Option<Rejection> {
+        self.calls[2] += 1;
+        assert_eq!(refusal, None);
+        let rejection = Rejection { reason: Reason::Rule, load: 2.0, limit: 1.0, retry_after: 9.0 };
+        (prospect.prefill_load > 0.5).then_some(rejection)
+    }
+}
+
+#[test]
+fn rules_of_the_callers_own_price_choose_and_admit() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 2);
+    let mut rules = Picky { calls: [0; 3] };
+    let verdict = scheduler.decide_with(&mut rules, &request(10), &[has(ids[0], 9)], 0.0);
+    assert_eq!(decided(verdict).prefill, ids[1]);
+    let verdict = scheduler.decide_with(&mut rules, &request(16), &[], 0.0).expect("it is asked");
+    assert!(matches!(verdict, Verdict::Rejected(Rejection { reason: Reason::Rule, retry_after: 9.0, .. })));
+    assert_eq!((rules.calls, scheduler.running(), scheduler.rejections()), ([2; 3], 1, 1));
+}
+
+#[test]
+fn a_preview_says_what_would_be_decided_and_changes_nothing() {
+    let (mut scheduler, ids) = scheduler(exact("global"), 2);
+    let found = [has(ids[0], 8)];
+    for _ in 0..3 {
+        let mut built_in = scheduler.built_in();
+        let seen = decided(scheduler.preview(&mut built_in, &request(10), &found, 0.0));
+        assert_eq!((seen.prefill, seen.queue, seen.request), (ids[0], 0.0, RequestId(0)));
+    }
+    assert_eq!(scheduler.running(), 0);
+    let decision = decided(scheduler.decide(&request(10), &found, 0.0));
+    assert_eq!((decision.prefill, decision.queue, decision.ttft), (ids[0], 0.0, 2.0));
+    assert!(scheduler.is_running(decision.request));
+}
+
+#[test]
+fn an_instance_goes_on_from_what_was_learnt_and_forgets_it_with_a_new_cost() {
+    let (mut scheduler, ids) = scheduler(Options { learning: 0.5, ..exact("global") }, 2);
+    let decision = decided(scheduler.decide(&request(10), &[], 0.0));
+    scheduler.started(decision.request, 0.0).expect("it waits");
+    scheduler.first_token(decision.request, 20.0).expect("it runs");
+    let learned = scheduler.learned(decision.prefill).expect("it is there");
+    assert_eq!(learned.pace, 1.5);
+    scheduler.teach(ids[1], &learned).expect("it is sound");
+    assert_eq!(scheduler.learned(ids[1]).expect("it is there"), learned);
+    scheduler.set_cost(ids[1], simple()).expect("it is a cost");
+    assert_eq!(scheduler.learned(ids[1]).expect("it is there").pace, 1.0);
+    for wrong in [f64::NAN, 0.0, 1e9] {
+        assert!(scheduler.teach(ids[1], &Learned { pace: wrong, ..learned }).is_err());
+    }
+    scheduler.set_decode_seconds(7.0).expect("it is a time");
+    assert_eq!((scheduler.decode_seconds(), scheduler.set_decode_seconds(-1.0).is_err()), (7.0, true));
+}
