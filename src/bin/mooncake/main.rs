@@ -13,6 +13,7 @@ mod serve;
 mod simulate;
 mod size;
 mod trace;
+mod zmtp;
 
 use std::process::ExitCode;
 

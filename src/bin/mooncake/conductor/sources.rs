@@ -16,8 +16,8 @@ use super::intake::blocks::Blocks;
 use super::intake::order::Last;
 use super::intake::subscriber::{Sink as _, Subscriber};
 use super::intake::watched::Watched;
-use super::intake::zmtp::address_of;
 use super::terms::{Kind, Name, Naming, Terms};
+use crate::zmtp::address_of;
 
 /// Most publishers at once.
 const MOST_SOURCES: usize = 4096;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Wrong;
 use super::body::Fields;
-use super::intake::zmtp::address_of;
+use crate::zmtp::address_of;
 
 pub const DEFAULT_TENANT: &str = "default";
 /// The seed of Mooncake's own hashes where none is named.

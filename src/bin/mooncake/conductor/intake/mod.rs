@@ -1,7 +1,7 @@
 //! Events on their way in: a connection to each publisher, its messages in order, and what they say of blocks.
 //!
 //! ```text
-//!   publisher --- zmtp.rs ---> subscriber.rs ---> blocks.rs ---> the conductor
+//!   publisher --- zmtp/ -----> subscriber.rs ---> blocks.rs ---> the conductor
 //!                              (order.rs)         (names.rs)
 //! ```
 
@@ -11,7 +11,6 @@ mod names;
 pub mod order;
 pub mod subscriber;
 pub mod watched;
-pub mod zmtp;
 
 #[cfg(test)]
 mod tests;

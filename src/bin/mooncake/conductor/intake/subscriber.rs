@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::order::{Last, Order, Place};
 use super::watched::Watched;
-use super::zmtp::{Connection, Kind};
+use crate::zmtp::{Connection, Kind};
 
 /// After a failure to connect, doubled up to the second one.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -329,7 +329,7 @@ impl<S: Sink> Subscriber<S> {
             (None, Some(address)) => Connection::open(address, Kind::Dealer).await?,
             (None, None) => return Err(Error::new(ErrorKind::NotFound, "there is no replay endpoint")),
         };
-        dealer.send(&[b"", &from.to_be_bytes()]).await?;
+        dealer.send(&[&[][..], &from.to_be_bytes()]).await?;
         Ok(dealer)
     }
 

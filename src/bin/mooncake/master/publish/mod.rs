@@ -7,7 +7,6 @@
 mod event;
 mod kept;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,8 @@ use mooncake::store::master::server::{Feed, Filter, Master};
 use mooncake::store::master::{ListCursor, Notice};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use zeromq::{PubSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use crate::zmtp::serve;
 
 use event::Writer;
 use kept::Kept;
@@ -68,8 +68,8 @@ pub fn feed() -> (Arc<Feed>, Arc<Notify>) {
 }
 
 pub struct Publisher {
-    live: PubSocket,
-    replay: RouterSocket,
+    live: serve::Publisher,
+    replay: serve::Router,
     master: Arc<Master>,
     feed: Arc<Feed>,
     notify: Arc<Notify>,
@@ -91,38 +91,34 @@ impl Publisher {
         (feed, notify): (Arc<Feed>, Arc<Notify>),
         figures: Arc<Figures>,
     ) -> Result<(Publisher, String, String), String> {
-        let (mut live, mut replay) = (PubSocket::new(), RouterSocket::new());
-        let told = |flag: &str, at: &str, error: zeromq::ZmqError| format!("{flag} {at}: {error}");
-        let live_shown = live.bind(live_at).await.map_err(|error| told("--kv-events", live_at, error))?;
-        let replay_shown =
-            replay.bind(replay_at).await.map_err(|error| told("--kv-events-replay", replay_at, error))?;
+        let told = |flag: &str, at: &str, error: std::io::Error| format!("{flag} {at}: {error}");
+        let [live_at, replay_at] = [live_at, replay_at].map(|at| at.trim_start_matches("tcp://"));
+        let live =
+            serve::Publisher::bind(live_at).await.map_err(|error| told("--kv-events", live_at, error))?;
+        let replay = serve::Router::bind(replay_at).await;
+        let replay = replay.map_err(|error| told("--kv-events-replay", replay_at, error))?;
+        let (live_shown, replay_shown) = (live.address(), replay.address());
         figures.is_enabled.store(true, Ordering::Relaxed);
         let (writer, kept) = (Writer::new(backend), Kept::default());
         let (is_torn, is_over) = (false, false);
         let publisher =
             Publisher { live, replay, master, feed, notify, figures, writer, kept, is_torn, is_over };
-        Ok((publisher, live_shown.to_string(), replay_shown.to_string()))
+        Ok((publisher, format!("tcp://{live_shown}"), format!("tcp://{replay_shown}")))
     }
 
     pub async fn run(mut self) {
         let notify = self.notify.clone();
         loop {
             tokio::select! {
-                () = notify.notified() => self.publish().await,
-                asked = self.replay.recv() => match asked {
-                    Ok(asked) => self.answer(asked.into_vec().into_iter().map(|part| part.to_vec()).collect()).await,
-                    Err(error) => {
-                        tracing::debug!(%error, "a request for events cannot be read");
-                        tokio::time::sleep(LOOK_EVERY).await;
-                    }
-                },
-                () = tokio::time::sleep(LOOK_EVERY) => self.look().await,
+                () = notify.notified() => self.publish(),
+                Some((peer, asked)) = self.replay.receive() => self.answer(peer, &asked),
+                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
             }
         }
     }
 
     /// Publishes what waits.
-    async fn publish(&mut self) {
+    fn publish(&mut self) {
         loop {
             let told = self.feed.take(MOST_EVENTS);
             if told.is_torn {
@@ -130,62 +126,60 @@ impl Publisher {
                 self.is_torn = true;
             }
             if self.is_torn {
-                self.mend().await;
+                self.mend();
             }
             if told.notices.is_empty() {
                 return;
             }
-            self.send(&told.notices, false).await;
+            self.send(&told.notices, false);
         }
     }
 
     /// What no notice tells: that a master serves at last, or was replaced.
-    async fn look(&mut self) {
+    fn look(&mut self) {
         if self.is_torn {
-            self.mend().await;
+            self.mend();
         }
         if !self.is_over && self.master.with(|state, _| state.is_deposed()) {
             self.is_over = true;
             // What the store has is told by the one that leads now.
-            self.send(&[], true).await;
+            self.send(&[], true);
         }
     }
 
     /// Sends a picture in place of the notices that were lost, once there is one.
-    async fn mend(&mut self) {
+    fn mend(&mut self) {
         let Some(all) = self.picture() else { return };
         self.is_torn = false;
         let mut is_first = true;
         for part in all.chunks(MOST_PICTURED) {
-            self.send(part, is_first).await;
+            self.send(part, is_first);
             is_first = false;
         }
         if is_first {
-            self.send(&[], true).await;
+            self.send(&[], true);
         }
     }
 
-    async fn send(&mut self, notices: &[Notice], is_whole: bool) {
+    fn send(&mut self, notices: &[Notice], is_whole: bool) {
         let payload = self.writer.batch(notices, is_whole);
         self.figures.batches.fetch_add(1, Ordering::Relaxed);
         self.figures.events.fetch_add((notices.len() + usize::from(is_whole)) as u64, Ordering::Relaxed);
         self.figures.unparsed.store(self.writer.unparsed, Ordering::Relaxed);
         let number = self.kept.add(payload.clone());
         let parts = vec![TOPIC.as_bytes().to_vec(), number.to_be_bytes().to_vec(), payload];
-        if let Err(error) = self.live.send(message(parts)).await {
-            tracing::debug!(%error, "events are not sent to everybody");
-        }
+        self.live.send(parts);
     }
 
     /// Sends again what follows a number. Who asks from the beginning gets everything there is.
-    async fn answer(&mut self, asked: Vec<Vec<u8>>) {
-        let [identity, .., from] = &asked[..] else { return };
+    fn answer(&mut self, peer: u64, asked: &[Vec<u8>]) {
+        let Some(from) = asked.last() else { return };
         let Ok(from) = <[u8; 8]>::try_from(from.as_slice()).map(u64::from_be_bytes) else { return };
         self.figures.replays.fetch_add(1, Ordering::Relaxed);
         if from == 0 && !self.is_over {
             let Some(all) = self.picture() else {
                 // Before the nodes have reported there is none: nothing was told yet, and all of it will be.
-                return self.give(identity, END, Vec::new()).await;
+                return self.give(peer, END, Vec::new());
             };
             self.figures.pictures.fetch_add(1, Ordering::Relaxed);
             let mut parts: Vec<&[Notice]> = all.chunks(MOST_PICTURED).collect();
@@ -195,20 +189,17 @@ impl Publisher {
             let first = self.kept.first().saturating_sub(parts.len() as u64);
             for (index, part) in parts.into_iter().enumerate() {
                 let payload = self.writer.batch(part, index == 0);
-                self.give(identity, first + index as u64, payload).await;
+                self.give(peer, first + index as u64, payload);
             }
         }
         for (number, payload) in self.kept.from(from) {
-            self.give(identity, number, payload).await;
+            self.give(peer, number, payload);
         }
-        self.give(identity, END, Vec::new()).await;
+        self.give(peer, END, Vec::new());
     }
 
-    async fn give(&mut self, identity: &[u8], number: u64, payload: Vec<u8>) {
-        let parts = vec![identity.to_vec(), Vec::new(), number.to_be_bytes().to_vec(), payload];
-        if let Err(error) = self.replay.send(message(parts)).await {
-            tracing::debug!(%error, "events are not sent again");
-        }
+    fn give(&self, peer: u64, number: u64, payload: Vec<u8>) {
+        self.replay.send(peer, vec![Vec::new(), number.to_be_bytes().to_vec(), payload]);
     }
 
     /// All objects; None while nodes have not reported what they hold.
@@ -227,9 +218,4 @@ impl Publisher {
         }
         Some(all)
     }
-}
-
-fn message(parts: Vec<Vec<u8>>) -> ZmqMessage {
-    let parts: VecDeque<_> = parts.into_iter().map(Into::into).collect();
-    ZmqMessage::try_from(parts).expect("it has parts")
 }

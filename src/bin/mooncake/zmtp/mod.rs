@@ -1,7 +1,9 @@
-//! ZMTP 3.0, what ZeroMQ's sockets speak, as far as a subscriber and a dealer need it: one connection, no security.
+//! ZMTP 3.0, what ZeroMQ's sockets speak, as far as events need it: one connection, no security; `serve.rs` listens.
 //!
 //! Its own for the sake of bounds: a peer may announce a frame of any length, and gets no memory for bytes that it
 //! did not send. And a connection that ends is seen to end, which a socket that mends it silently does not show.
+
+pub mod serve;
 
 use std::io::{Error, ErrorKind, Result};
 use std::mem;
@@ -13,6 +15,8 @@ use tokio::time::timeout;
 
 /// Largest frame.
 const FRAME_MAX: u64 = mooncake::conductor::event::MOST_BYTES as u64;
+/// The same for what publishers and routers are sent: topics and numbers.
+const REQUEST_MAX: u64 = 4096;
 /// Most frames of a message: an event has three, an answer to a replay one more. Together they are no larger than one.
 const PARTS_MAX: usize = 16;
 /// How much is read at a time.
@@ -34,6 +38,29 @@ pub enum Kind {
     Subscriber,
     /// Asks a router, and is answered.
     Dealer,
+    /// Is subscribed to.
+    Publisher,
+    /// Is asked.
+    Router,
+}
+
+impl Kind {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Kind::Subscriber => b"SUB",
+            Kind::Dealer => b"DEALER",
+            Kind::Publisher => b"PUB",
+            Kind::Router => b"ROUTER",
+        }
+    }
+
+    /// The largest message that it may be sent.
+    fn limit(self) -> u64 {
+        match self {
+            Kind::Subscriber | Kind::Dealer => FRAME_MAX,
+            Kind::Publisher | Kind::Router => REQUEST_MAX,
+        }
+    }
 }
 
 pub struct Connection {
@@ -44,6 +71,7 @@ pub struct Connection {
     taken: usize,
     /// The frames of the message that is on its way.
     parts: Vec<Vec<u8>>,
+    limit: u64,
 }
 
 /// The host and port of `tcp://HOST:PORT`.
@@ -84,7 +112,7 @@ impl Connection {
         keep_alive(&stream)?;
         let stream = TcpStream::from_std(stream)?;
         let (scratch, buffer, parts) = (vec![0; CHUNK].into(), Vec::new(), Vec::new());
-        let mut connection = Connection { stream, scratch, buffer, taken: 0, parts };
+        let mut connection = Connection { stream, scratch, buffer, taken: 0, parts, limit: kind.limit() };
         let mut greeting = [0; GREETING];
         greeting[0] = 0xff;
         greeting[9] = 0x7f;
@@ -108,7 +136,7 @@ impl Connection {
             return Err(wrong(&format!("the peer wants {mechanism:?}, and only NULL is spoken here")));
         }
         connection.taken = GREETING;
-        let name: &[u8] = if kind == Kind::Subscriber { b"SUB" } else { b"DEALER" };
+        let name = kind.name();
         let mut ready = b"\x05READY".to_vec();
         for (property, value) in [(&b"Socket-Type"[..], name), (b"Identity", b"")] {
             ready.push(property.len() as u8);
@@ -160,8 +188,8 @@ impl Connection {
                     if self.parts.len() == PARTS_MAX {
                         return Err(wrong(&format!("a message of more than {PARTS_MAX} frames")));
                     }
-                    if self.parts.iter().map(Vec::len).sum::<usize>() as u64 > FRAME_MAX {
-                        return Err(wrong(&format!("a message of more than {FRAME_MAX} bytes")));
+                    if self.parts.iter().map(Vec::len).sum::<usize>() as u64 > self.limit {
+                        return Err(wrong(&format!("a message of more than {} bytes", self.limit)));
                     }
                 }
                 None => self.fill().await?,
@@ -169,11 +197,11 @@ impl Connection {
         }
     }
 
-    pub async fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+    pub async fn send(&mut self, parts: &[impl AsRef<[u8]>]) -> Result<()> {
         let last = parts.len().saturating_sub(1);
         let flags = |index| if index < last { MORE } else { 0 };
         let bytes: Vec<u8> =
-            parts.iter().enumerate().flat_map(|(index, part)| framed(flags(index), part)).collect();
+            parts.iter().enumerate().flat_map(|(index, part)| framed(flags(index), part.as_ref())).collect();
         self.write(&bytes).await
     }
 
@@ -188,8 +216,8 @@ impl Connection {
             let Some(length) = rest.first_chunk() else { return Ok(None) };
             (u64::from_be_bytes(*length), 9)
         };
-        if length > FRAME_MAX {
-            return Err(wrong(&format!("a frame of {length} bytes: {FRAME_MAX} is the limit")));
+        if length > self.limit {
+            return Err(wrong(&format!("a frame of {length} bytes: {} is the limit", self.limit)));
         }
         let Some(frame) = waiting.get(head..head + length as usize) else { return Ok(None) };
         let read = (*flags, frame.to_vec());
