@@ -1,5 +1,6 @@
 //! Safe wrappers over the operating system. `unsafe` is allowed here so that it need not be above.
 
+pub mod cache;
 pub mod checksum;
 pub mod clock;
 pub mod dylib;

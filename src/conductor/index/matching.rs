@@ -10,7 +10,7 @@ use super::Tier;
 use super::holders::{HolderId, Holders};
 use super::places::{PLANES, PROMISED, STORE, Word};
 use super::prefix::{PrefixIndex, tick_of};
-use super::table::{Block, TOGETHER};
+use super::table::Block;
 
 /// What one holder has of a prompt, in blocks from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ struct Walk {
     counts: Vec<[u32; PLANES]>,
 }
 
+/// How many keys ahead of the one at hand memory is read: about as many reads as a processor has under way at once.
+const AHEAD: usize = 12;
+
 impl PrefixIndex {
     /// Finds for every holder how many of `keys`, the blocks of a prompt from its beginning, it has without a gap.
     /// Blocks that are found count as seen at `now` (milliseconds on the clock of the events).
@@ -77,24 +80,24 @@ impl PrefixIndex {
 
     /// Narrows the sets block by block, and returns after how many the walk ended.
     fn walk(&self, keys: &[u64], tick: u32, walk: &mut Walk) -> u32 {
-        let mut length = 0;
-        for keys in keys.chunks(TOGETHER) {
-            for at in &self.table.find_together(keys)[..keys.len()] {
-                let Some(block) = at.map(|at| self.table.get(at)) else {
-                    return length;
-                };
-                // Readers share the cache line while nobody writes it.
-                if block.seen.load(Relaxed) != tick {
-                    block.seen.store(tick, Relaxed);
-                }
-                self.read_places(block, &mut walk.here);
-                if !walk.narrow(length) {
-                    return length;
-                }
-                length += 1;
+        keys.iter().take(AHEAD).for_each(|key| self.table.expect(*key));
+        for (length, key) in keys.iter().enumerate() {
+            if let Some(next) = keys.get(length + AHEAD) {
+                self.table.expect(*next);
+            }
+            let length = length as u32;
+            let Some(at) = self.table.find(*key) else { return length };
+            let block = self.table.get(at);
+            // Readers share the cache line while nobody writes it.
+            if block.seen.load(Relaxed) != tick {
+                block.seen.store(tick, Relaxed);
+            }
+            self.read_places(block, &mut walk.here);
+            if !walk.narrow(length) {
+                return length;
             }
         }
-        length
+        keys.len() as u32
     }
 
     /// What the block says less what was cleared since.

@@ -7,6 +7,7 @@
 use std::sync::atomic::AtomicU32;
 
 use super::places::Places;
+use crate::sys::cache::prefetch;
 
 /// Blocks in a part on average before another part is made.
 const PART: usize = 4096;
@@ -14,12 +15,6 @@ const SMALLEST: usize = 8;
 /// A part grows above 13 of 16 buckets and shrinks below 5 of 16.
 const FULL: usize = 13;
 const SPARSE: usize = 5;
-/// Keys that are looked up together: about as many reads as a processor has under way at once.
-pub const TOGETHER: usize = 16;
-
-/// Buckets from its own on that hold most keys, and that lie in two lines of the cache.
-const NEAR: usize = 4;
-
 /// A block that somebody holds; in the table, one with no places is an empty bucket.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -91,27 +86,17 @@ impl Table {
         Some(At { part: part as u32, bucket: bucket as u32 })
     }
 
-    /// Finds up to [`TOGETHER`] keys. The first buckets of each are read before any is judged, so that the reads of
-    /// memory overlap.
-    pub fn find_together(&self, keys: &[u64]) -> [Option<At>; TOGETHER] {
-        let mut first = [(0, 0, [0; NEAR]); TOGETHER];
-        for (first, key) in first.iter_mut().zip(keys) {
-            let spread = Spread::of(*key, self.seed);
-            let part = spread.part(self.parts.len());
-            let buckets = &self.parts[part].buckets;
-            let bucket = spread.bucket(buckets.len()).min(buckets.len() - NEAR);
-            *first = (part, bucket, std::array::from_fn(|near| buckets[bucket + near].key));
+    /// Has the memory brought near in which a key will be looked for, so that several such reads overlap.
+    pub fn expect(&self, key: u64) {
+        let spread = Spread::of(key, self.seed);
+        let buckets = &self.parts[spread.part(self.parts.len())].buckets;
+        let home = spread.bucket(buckets.len());
+        // Most keys stand within two lines of the cache from there.
+        for near in [home, home + 3] {
+            if let Some(block) = buckets.get(near) {
+                prefetch(block);
+            }
         }
-        let mut found = [None; TOGETHER];
-        for ((found, key), (part, bucket, near)) in found.iter_mut().zip(keys).zip(first) {
-            // A key stands in one bucket only, so that one is it wherever its probe would begin.
-            let bucket = bucket + near.iter().position(|there| there == key).unwrap_or(0);
-            let block = &self.parts[part].buckets[bucket];
-            let hit = block.key == *key && !block.places.is_empty();
-            *found =
-                if hit { Some(At { part: part as u32, bucket: bucket as u32 }) } else { self.find(*key) };
-        }
-        found
     }
 
     /// Adds a block that has places, and whose key is not in the table.
@@ -321,17 +306,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_looked_up_together_are_found_as_alone() {
+    fn any_key_can_be_expected() {
         let mut table = Table::new(5);
+        table.expect(1);
         (0..500).for_each(|key| table.insert(block(key * 3)));
-        for start in 0..1500 {
-            let together: Vec<u64> = (start..start + TOGETHER as u64).collect();
-            assert_eq!(
-                table.find_together(&together).to_vec(),
-                together.iter().map(|key| table.find(*key)).collect::<Vec<_>>()
-            );
-        }
-        assert_eq!(table.find_together(&[0, 1])[2..], [None; TOGETHER - 2]);
+        (0..1500).for_each(|key| table.expect(key));
     }
 
     #[test]
