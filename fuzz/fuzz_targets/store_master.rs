@@ -170,7 +170,7 @@ fuzz_target!(|bytes: &[u8]| {
             world.pass(50);
             world.orders.extend(world.master.effects().into_iter().filter_map(|effect| match effect {
                 Effect::Send(order) => Some(order),
-                Effect::Reply(_) => None,
+                Effect::Reply(_) | Effect::Notice(_) => None,
             }));
             world.obey();
         }
