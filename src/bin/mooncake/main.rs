@@ -9,6 +9,7 @@ mod doctor;
 mod master;
 mod metadata;
 mod node;
+mod request;
 mod serve;
 mod simulate;
 mod size;

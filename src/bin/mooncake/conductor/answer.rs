@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use mooncake::error::{Code, Error};
 use serde_json::{Value, json};
 
+use crate::request;
+
 /// Answered, or refused with a reason.
 pub type Answered = Result<Answer, Wrong>;
 
@@ -123,20 +125,12 @@ impl Changes {
                 return Err(Wrong::new(StatusCode::FORBIDDEN, "no_key", text));
             }
         };
-        let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| is_same(given, key)) {
+        if request::has_key(headers, key) {
             return Ok(());
         }
         let text = "this needs the key of the conductor: Authorization: Bearer KEY";
         Err(Wrong::new(StatusCode::UNAUTHORIZED, "unauthenticated", text))
     }
-}
-
-/// In a time that says nothing of where they differ.
-fn is_same(given: &[u8], wanted: &[u8]) -> bool {
-    let differ = given.iter().zip(wanted).fold(0, |differ, (one, other)| differ | (one ^ other));
-    given.len() == wanted.len() && differ == 0
 }
 
 #[cfg(test)]

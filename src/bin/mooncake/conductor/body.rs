@@ -1,19 +1,17 @@
 //! Bodies of requests: a JSON object whose fields are taken one by one, and nothing is left that is not known.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use mooncake::conductor::service::LONGEST_NAME;
 use serde_json::{Map, Value};
 
 use super::answer::Wrong;
+use crate::request::{self, Unread};
 
-/// Largest body: a million tokens with room to spare. And how long it may take to arrive.
+/// Largest body: a million tokens with room to spare.
 const BODY_MAX: usize = 16 << 20;
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Fields(Map<String, Value>);
 
@@ -25,17 +23,13 @@ pub async fn read(request: Request) -> Result<Fields, Wrong> {
         let text = format!("the body is {kind:?}: send JSON, with Content-Type: application/json");
         return Err(Wrong::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", text));
     }
-    let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(request.into_body(), BODY_MAX)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
+    let body = request::body(request.into_body(), BODY_MAX).await.map_err(|why| match why {
+        Unread::TooLong => {
             let text = format!("a body has at most {BODY_MAX} bytes");
-            return Err(Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, "out_of_range", text));
+            Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, "out_of_range", text)
         }
-        Err(_) => {
-            let text = "the body did not arrive in time";
-            return Err(Wrong::new(StatusCode::REQUEST_TIMEOUT, "missing", text));
-        }
-    };
+        Unread::Late => Wrong::new(StatusCode::REQUEST_TIMEOUT, "missing", "the body did not arrive in time"),
+    })?;
     match serde_json::from_slice(&body) {
         Ok(Value::Object(fields)) => Ok(Fields(fields)),
         Ok(_) => Err(Wrong::new(StatusCode::BAD_REQUEST, "invalid_type", "the body is no JSON object")),

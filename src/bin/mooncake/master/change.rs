@@ -2,9 +2,9 @@
 //! who may, since a page that a browser shows can make it send such requests.
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, post};
 use mooncake::error::Code;
 use mooncake::store::master::server::Filter;
@@ -12,14 +12,13 @@ use mooncake::store::master::{TaskId, TaskInfo, TaskState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::api::{Api, Shared, filter};
 use super::query::{Answer, Answered, Query};
+use crate::request::{self, Unread};
 
-/// Largest body, and how long it may take to arrive.
+/// Largest body.
 const BODY_MAX: usize = 64 << 10;
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Most segments that are drained as one job.
 const MOST_SEGMENTS: usize = 64;
 
@@ -40,20 +39,12 @@ impl Api {
             let text = "this master was started without a key: nothing can be changed over HTTP";
             return Err(Answer::refused(StatusCode::FORBIDDEN, Code::Permission as i32, text));
         };
-        let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| is_same(given, psk)) {
+        if request::has_key(headers, psk) {
             return Ok(());
         }
         let text = "this needs the key of the store: Authorization: Bearer KEY";
         Err(Answer::refused(StatusCode::UNAUTHORIZED, Code::Unauthenticated as i32, text))
     }
-}
-
-/// In a time that says nothing of where they differ.
-fn is_same(given: &[u8], wanted: &[u8]) -> bool {
-    let differ = given.iter().zip(wanted).fold(0, |differ, (one, other)| differ | (one ^ other));
-    given.len() == wanted.len() && differ == 0
 }
 
 /// All objects of a tenant that match; of all tenants where none is named.
@@ -218,10 +209,9 @@ fn tenant_of(uri: &Uri) -> Result<String, Answer> {
     query.text("tenant_id")
 }
 
-async fn body(body: Body) -> Result<Vec<u8>, Answer> {
-    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_MAX)).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(_)) => Err(Answer::wrong(format!("a body has at most {BODY_MAX} bytes"))),
-        Err(_) => Err(Answer::wrong("the body did not arrive in time")),
-    }
+async fn body(body: Body) -> Result<Bytes, Answer> {
+    request::body(body, BODY_MAX).await.map_err(|why| match why {
+        Unread::TooLong => Answer::wrong(format!("a body has at most {BODY_MAX} bytes")),
+        Unread::Late => Answer::wrong("the body did not arrive in time"),
+    })
 }

@@ -142,11 +142,10 @@ async fn publish(
     feed: (Arc<Feed>, Arc<Notify>),
     figures: Arc<publish::Figures>,
 ) -> Result<(), String> {
-    let (live, beside) = (format!("tcp://{at}"), at.rsplit_once(':').map_or(at, |(host, _)| host));
-    let replay =
-        args.kv_events_replay.as_ref().map_or(format!("tcp://{beside}:0"), |at| format!("tcp://{at}"));
+    let beside = at.rsplit_once(':').map_or(at, |(host, _)| host);
+    let replay = args.kv_events_replay.clone().unwrap_or_else(|| format!("{beside}:0"));
     let backend = args.kv_events_backend.clone().unwrap_or_else(|| master.address().to_string());
-    let started = publish::Publisher::start((&live, &replay), backend, master.clone(), feed, figures);
+    let started = publish::Publisher::start((at, &replay), backend, master.clone(), feed, figures);
     let (publisher, live, replay) = started.await?;
     say!("events on {live}, again on {replay}");
     tokio::spawn(publisher.run());

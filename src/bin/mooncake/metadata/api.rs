@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use mooncake::metadata::KEY_MAX;
 use super::expiry::{self, Sign};
 use super::keeping::Keeping;
 use super::store::{Claim, Verdict};
+use crate::request::{self, Unread};
 
 /// Who claims, in a request; "granted" in the answer.
 const CLAIM: &str = "mooncake-claim";
@@ -23,8 +24,6 @@ const CLAIM_LIVES_MS: &str = "mooncake-claim-lives-ms";
 const OWNER_MAX: usize = 128;
 /// Longest life of a claim without renewal.
 const CLAIM_LIVES_MAX: Duration = Duration::from_secs(3600);
-/// How long a body may take to arrive.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Api {
     pub keeping: Arc<Keeping>,
@@ -133,15 +132,14 @@ impl Api {
         Ok(Answer::plain(StatusCode::OK, serde_json::json!(store.list(&prefix)).to_string()))
     }
 
-    async fn body(&self, body: Body) -> Result<Vec<u8>, Answer> {
-        match tokio::time::timeout(BODY_WITHIN, to_bytes(body, self.value_max)).await {
-            Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(_)) => Err(Answer::plain(
+    async fn body(&self, body: Body) -> Result<Bytes, Answer> {
+        request::body(body, self.value_max).await.map_err(|why| match why {
+            Unread::TooLong => Answer::plain(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("a value has at most {} bytes here", self.value_max),
-            )),
-            Err(_) => Err(Answer::plain(StatusCode::REQUEST_TIMEOUT, "the value did not arrive")),
-        }
+            ),
+            Unread::Late => Answer::plain(StatusCode::REQUEST_TIMEOUT, "the value did not arrive"),
+        })
     }
 
     /// Whether an address is published under the key at which nobody listens any more.

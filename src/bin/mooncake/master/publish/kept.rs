@@ -37,8 +37,9 @@ impl Kept {
     /// Those that are kept, from a number on.
     pub fn from(&self, number: u64) -> Vec<(u64, Vec<u8>)> {
         let first = self.first();
-        let numbered = self.messages.iter().enumerate().map(|(at, message)| (first + at as u64, message));
-        numbered.filter(|(own, _)| *own >= number).map(|(own, message)| (own, message.clone())).collect()
+        let skipped = number.saturating_sub(first) as usize;
+        let numbered = (first + skipped as u64..).zip(self.messages.iter().skip(skipped));
+        numbered.map(|(own, message)| (own, message.clone())).collect()
     }
 }
 

@@ -92,7 +92,6 @@ impl Publisher {
         figures: Arc<Figures>,
     ) -> Result<(Publisher, String, String), String> {
         let told = |flag: &str, at: &str, error: std::io::Error| format!("{flag} {at}: {error}");
-        let [live_at, replay_at] = [live_at, replay_at].map(|at| at.trim_start_matches("tcp://"));
         let live =
             serve::Publisher::bind(live_at).await.map_err(|error| told("--kv-events", live_at, error))?;
         let replay = serve::Router::bind(replay_at).await;
@@ -205,7 +204,7 @@ impl Publisher {
     /// All objects; None while nodes have not reported what they hold.
     fn picture(&self) -> Option<Vec<Notice>> {
         let mut all = Vec::new();
-        for tenant in self.master.look().tenants {
+        for tenant in self.master.with(|state, _| state.tenants()) {
             let name: Arc<str> = tenant.name.as_str().into();
             let filter = Filter { tenant: tenant.name, ..Filter::default() };
             let mut from = Some(ListCursor::default());
