@@ -3,11 +3,22 @@
 /// Brings a value near before it is looked at; whoever asks for several at once waits for them once.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
+    prefetch_at(std::ptr::from_ref(value));
+}
+
+/// Brings what comes after a value near, if anything does.
+#[inline(always)]
+pub fn prefetch_after<T>(value: &T) {
+    prefetch_at(std::ptr::from_ref(value).wrapping_add(1));
+}
+
+#[inline(always)]
+fn prefetch_at<T>(value: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which touches nothing that the reference does not cover.
+    // SAFETY: a hint, which may be about any address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+        _mm_prefetch::<_MM_HINT_T0>(value.cast());
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: as above.

@@ -7,6 +7,7 @@ pub mod dylib;
 pub mod errands;
 pub mod fork;
 pub mod futex;
+pub mod huge;
 pub mod listener;
 pub mod memory;
 pub mod mmap;

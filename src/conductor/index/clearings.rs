@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use super::places::Bitmap;
 
 /// Most generations that blocks may differ in: whoever wants one more finishes the sweep first.
-const WINDOW: usize = 256;
+const WINDOW: usize = u8::MAX as usize;
 
 #[derive(Debug)]
 pub struct Clearings {
-    current: u16,
+    current: u8,
     /// By age in generations: what was cleared since. The youngest is empty.
     since: VecDeque<Bitmap>,
 }
@@ -24,7 +24,7 @@ impl Clearings {
     }
 
     /// The generation for blocks that are clean now.
-    pub fn current(&self) -> u16 {
+    pub fn current(&self) -> u8 {
         self.current
     }
 
@@ -41,7 +41,7 @@ impl Clearings {
     }
 
     /// What is void in a block that was last cleaned in this generation, if anything is.
-    pub fn since(&self, generation: u16) -> Option<&Bitmap> {
+    pub fn since(&self, generation: u8) -> Option<&Bitmap> {
         match self.age(generation) {
             0 => None,
             age => Some(&self.since[age]),
@@ -49,11 +49,11 @@ impl Clearings {
     }
 
     /// No block is older than this generation any more.
-    pub fn forget_before(&mut self, generation: u16) {
+    pub fn forget_before(&mut self, generation: u8) {
         self.since.truncate(self.age(generation) + 1);
     }
 
-    fn age(&self, generation: u16) -> usize {
+    fn age(&self, generation: u8) -> usize {
         usize::from(self.current.wrapping_sub(generation))
     }
 }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_block_loses_what_was_cleared_since_its_generation_and_nothing_else() {
-        let mut clearings = Clearings { current: u16::MAX, ..Clearings::new() };
+        let mut clearings = Clearings { current: u8::MAX, ..Clearings::new() };
         let first = clearings.current();
         clearings.clear(3, 1);
         let second = clearings.current();

@@ -1,7 +1,5 @@
 //! Taking an index out and putting it back: block by block, a part of the table at a time.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::Tier;
 use super::holders::HolderId;
 use super::places::{PLANES, PROMISED, Word};
@@ -25,7 +23,7 @@ impl PrefixIndex {
         let mut here: Vec<Word> = vec![[0; PLANES]; ids.len().div_ceil(64)];
         let mut found = Vec::new();
         for block in self.table.blocks(part) {
-            self.read_places(block, &mut here);
+            self.read_places(&block, &mut here);
             found.clear();
             for (index, word) in here.iter().enumerate() {
                 let mut any = word[..PROMISED].iter().fold(0, |any, bits| any | bits);
@@ -40,7 +38,7 @@ impl PrefixIndex {
                 }
             }
             if !found.is_empty() {
-                see(block.key, self.tick.saturating_sub(block.seen.load(Relaxed)), &found);
+                see(block.key, self.tick.saturating_sub(block.seen), &found);
             }
         }
     }
@@ -55,7 +53,7 @@ impl PrefixIndex {
             }
         }
         if let Some(at) = self.table.find(key) {
-            *self.table.get_mut(at).seen.get_mut() = self.tick.saturating_sub(idle);
+            *self.table.get_mut(at).seen = self.tick.saturating_sub(idle);
         }
     }
 }

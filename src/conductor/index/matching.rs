@@ -4,13 +4,11 @@
 //! block by block, and whoever drops out has its count. The walk ends where the sets are empty. Its cost is the
 //! length of the walk times the words of the sets, whatever the index holds.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::Tier;
 use super::holders::{HolderId, Holders};
+use super::lines::Block;
 use super::places::{PLANES, PROMISED, STORE, Word};
 use super::prefix::{PrefixIndex, tick_of};
-use super::table::Block;
 
 /// What one holder has of a prompt, in blocks from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +57,6 @@ struct Walk {
     counts: Vec<[u32; PLANES]>,
 }
 
-/// How many keys ahead of the one at hand memory is read: about as many reads as a processor has under way at once.
-const AHEAD: usize = 12;
-
 impl PrefixIndex {
     /// Finds for every holder how many of `keys`, the blocks of a prompt from its beginning, it has without a gap.
     /// Blocks that are found count as seen at `now` (milliseconds on the clock of the events).
@@ -80,19 +75,18 @@ impl PrefixIndex {
 
     /// Narrows the sets block by block, and returns after how many the walk ended.
     fn walk(&self, keys: &[u64], tick: u32, walk: &mut Walk) -> u32 {
-        keys.iter().take(AHEAD).for_each(|key| self.table.expect(*key));
-        for (length, key) in keys.iter().enumerate() {
-            if let Some(next) = keys.get(length + AHEAD) {
-                self.table.expect(*next);
+        let mut search = self.table.search(keys);
+        let mut last = None;
+        for length in 0..keys.len() as u32 {
+            let Some((line, way)) = search.next() else { return length };
+            line.see(way, tick);
+            let block = line.get(way);
+            // Mostly who has a block has the next one, too, and then nobody drops out.
+            if last == Some((block.places, block.generation)) {
+                continue;
             }
-            let length = length as u32;
-            let Some(at) = self.table.find(*key) else { return length };
-            let block = self.table.get(at);
-            // Readers share the cache line while nobody writes it.
-            if block.seen.load(Relaxed) != tick {
-                block.seen.store(tick, Relaxed);
-            }
-            self.read_places(block, &mut walk.here);
+            last = Some((block.places, block.generation));
+            self.read_places(&block, &mut walk.here);
             if !walk.narrow(length) {
                 return length;
             }

@@ -1,19 +1,20 @@
 //! The index of one context: events change it, time wears it off.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::clearings::Clearings;
 use super::holders::{Holder, HolderId, Holders};
+use super::lines::{Block, BlockMut};
 use super::places::{ALL_PLANES, PROMISED_ONLY, Places, Wide};
 use super::promises::Promises;
-use super::table::{Block, Table};
+use super::table::Table;
 use super::{Event, Tier};
 use crate::error::Result;
 
 /// Milliseconds in a tick, the unit in which blocks remember when they were seen.
 const TICK: u64 = 1000;
-/// Buckets swept per key of an event: a round takes as many keys as a quarter of the table.
+/// Blocks swept per key of an event: a round takes as many keys as a quarter of the table has room for.
 const SWEPT_PER_KEY: usize = 4;
+/// How many keys ahead of the one at hand memory is read.
+const AHEAD: usize = 12;
 /// Of how many blocks the one not seen for longest makes room in a full index.
 const SAMPLE: usize = 16;
 
@@ -61,8 +62,8 @@ pub struct PrefixIndex {
 struct Sweep {
     part: usize,
     /// The generation at the beginning of the round: all parts before `part` are at least this clean.
-    began: u16,
-    /// Buckets that may be swept: a part is swept whole, once they suffice for it.
+    began: u8,
+    /// Room that may be swept: a part is swept whole, once it suffices for it.
     credit: usize,
 }
 
@@ -148,11 +149,11 @@ impl PrefixIndex {
         }
     }
 
-    /// Lets time pass where few events come: ends promises, and looks at about `buckets` of the table, once round at
-    /// most, for blocks that are idle or void. Events do the same for four buckets per key.
-    pub fn sweep(&mut self, buckets: usize, now: u64) {
+    /// Lets time pass where few events come: ends promises, and looks at so much of the table as has room for `room`
+    /// blocks, once round at most, for some that are idle or void. Events do the same for four per key.
+    pub fn sweep(&mut self, room: usize, now: u64) {
         self.pass(now);
-        self.sweep_some(buckets);
+        self.sweep_some(room);
     }
 
     fn pass(&mut self, now: u64) {
@@ -167,12 +168,12 @@ impl PrefixIndex {
         match *event {
             Event::Stored { holder, tier, keys } => {
                 let slot = self.holders.slot(holder)?;
-                keys.iter().for_each(|key| self.store(slot, tier, *key));
+                self.each(keys, |index, key| index.store(slot, tier, key));
                 Some(keys.len())
             }
             Event::Removed { holder, tier, keys } => {
                 let slot = self.holders.slot(holder)?;
-                keys.iter().for_each(|key| self.take(slot, plane(tier), *key));
+                self.each(keys, |index, key| index.take(slot, plane(tier), key));
                 Some(keys.len())
             }
             Event::Cleared { holder, tier } => {
@@ -180,6 +181,17 @@ impl PrefixIndex {
                 self.clear(slot, tier.map_or(ALL_PLANES, plane));
                 Some(1)
             }
+        }
+    }
+
+    /// Does something with every key, while the memory for the next ones is on its way.
+    fn each(&mut self, keys: &[u64], mut act: impl FnMut(&mut PrefixIndex, u64)) {
+        keys.iter().take(AHEAD).for_each(|key| self.table.expect(*key));
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(next) = keys.get(at + AHEAD) {
+                self.table.expect(*next);
+            }
+            act(self, *key);
         }
     }
 
@@ -220,17 +232,17 @@ impl PrefixIndex {
     /// Adds planes of a slot to a block, which is made if it is new. In which planes the slot had it.
     pub(super) fn add(&mut self, slot: u16, planes: u8, key: u64) -> u8 {
         if let Some(at) = self.table.find(key) {
-            let block = self.table.get_mut(at);
-            clean(block, &self.clearings, &mut self.wide);
-            let had = self.wide.planes(block.places, slot);
-            self.wide.insert(&mut block.places, slot, planes);
-            *block.seen.get_mut() = self.tick;
+            let mut block = self.table.get_mut(at);
+            clean(&mut block, &self.clearings, &mut self.wide);
+            let had = self.wide.planes(*block.places, slot);
+            self.wide.insert(block.places, slot, planes);
+            *block.seen = self.tick;
             return had;
         }
         if self.table.len() >= self.limits.blocks.max(1) {
             self.make_room(key);
         }
-        let (seen, generation) = (self.tick.into(), self.clearings.current());
+        let (seen, generation) = (self.tick, self.clearings.current());
         self.table.insert(Block { key, places: Places::one(slot, planes), seen, generation });
         0
     }
@@ -238,9 +250,9 @@ impl PrefixIndex {
     /// Takes planes of a slot off a block, and the block away if nobody else has it.
     fn take(&mut self, slot: u16, planes: u8, key: u64) {
         let Some(at) = self.table.find(key) else { return };
-        let block = self.table.get_mut(at);
-        clean(block, &self.clearings, &mut self.wide);
-        self.wide.remove(&mut block.places, slot, planes);
+        let mut block = self.table.get_mut(at);
+        clean(&mut block, &self.clearings, &mut self.wide);
+        self.wide.remove(block.places, slot, planes);
         if block.places.is_empty() {
             self.table.remove(at);
         }
@@ -248,7 +260,7 @@ impl PrefixIndex {
 
     /// Of the blocks that stand nearest to where a new key comes, drops the one that was not seen for longest.
     fn make_room(&mut self, key: u64) {
-        let oldest = self.table.near(key, SAMPLE).min_by_key(|(_, block)| block.seen.load(Relaxed));
+        let oldest = self.table.near(key, SAMPLE).min_by_key(|(_, block)| block.seen);
         if let Some(at) = oldest.map(|(at, _)| at) {
             self.wide.release(self.table.remove(at).places);
         }
@@ -261,11 +273,11 @@ impl PrefixIndex {
         self.clearings.clear(slot, planes);
     }
 
-    /// Sweeps part after part, as far as the buckets suffice that were granted for it so far.
-    fn sweep_some(&mut self, buckets: usize) {
-        self.sweep.credit = self.sweep.credit.saturating_add(buckets);
+    /// Sweeps part after part, as far as the room suffices that was granted for it so far.
+    fn sweep_some(&mut self, room: usize) {
+        self.sweep.credit = self.sweep.credit.saturating_add(room);
         let mut swept = 0;
-        while self.sweep.credit >= self.table.buckets(self.sweep.part) {
+        while self.sweep.credit >= self.table.room(self.sweep.part) {
             if swept == self.table.parts() {
                 self.sweep.credit = 0;
                 return;
@@ -275,19 +287,19 @@ impl PrefixIndex {
         }
     }
 
-    /// Cleans one part and drops what is idle in it. How many buckets it had.
+    /// Cleans one part and drops what is idle in it. How much room it had.
     fn sweep_part(&mut self) -> usize {
         let PrefixIndex { table, wide, clearings, sweep, .. } = self;
         if sweep.part == 0 {
             sweep.began = clearings.current();
         }
         let oldest = self.tick.saturating_sub(tick_of(self.limits.idle));
-        let buckets = table.buckets(sweep.part);
-        table.retain(sweep.part, |block| {
-            clean(block, clearings, wide);
-            let idle = *block.seen.get_mut() < oldest;
+        let room = table.room(sweep.part);
+        table.retain(sweep.part, |mut block| {
+            clean(&mut block, clearings, wide);
+            let idle = *block.seen < oldest;
             if idle {
-                wide.release(block.places);
+                wide.release(*block.places);
             }
             !idle && !block.places.is_empty()
         });
@@ -296,15 +308,15 @@ impl PrefixIndex {
             sweep.part = 0;
             clearings.forget_before(sweep.began);
         }
-        buckets
+        room
     }
 }
 
 /// Takes off a block what is void. What is left may be nothing.
-fn clean(block: &mut Block, clearings: &Clearings, wide: &mut Wide) {
-    if let Some(void) = clearings.since(block.generation) {
-        wide.subtract(&mut block.places, void);
-        block.generation = clearings.current();
+fn clean(block: &mut BlockMut<'_>, clearings: &Clearings, wide: &mut Wide) {
+    if let Some(void) = clearings.since(*block.generation) {
+        wide.subtract(block.places, void);
+        *block.generation = clearings.current();
     }
 }
 

@@ -8,7 +8,7 @@
 //! rejection) decides by what will have changed when the prefill ends: prefill and decode then are busy in turns.
 //! Looking at what is foreseen for that moment removes the swing.
 
-use super::decoding::bounded;
+use super::decoding::{self, bounded};
 use super::instance::Instance;
 use super::running::{RequestId, Stage};
 use super::{Class, InstanceId, Request, Scheduler, is_time};
@@ -87,7 +87,7 @@ pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, at: f64) 
         count += 1.0;
         chosen.load += pace * now.tbt(cost) / class.tbt;
         chosen.foreseen += pace * then.tbt(cost) / class.tbt;
-        let full = most.with(own).memory(cost);
+        let full = decoding::memory(most.saturating_add(own), cost);
         memory = now.with(own).memory(cost).min(memory);
         memory_then = full.min(memory_then);
         // Of those without room, the one with the most.

@@ -4,11 +4,13 @@
 //! foreseen is a sum over time slots of those who come less those who go; who is late in going is taken to be gone,
 //! as the paper does. What is there now is counted apart, by feedback alone.
 
+use std::ops::Range;
+
 use crate::conductor::cost::Cost;
 
-/// Slots of time that are foreseen; what lies behind them is put into the last one.
+/// Slots of time that are foreseen, that of the moment included; what lies behind them is put into the last one.
 const SLOTS: usize = 256;
-/// Slots of a block, whose sum and peak are kept.
+/// Slots of a block, whose peak is kept.
 const BLOCK: usize = 16;
 const BLOCKS: usize = SLOTS / BLOCK;
 
@@ -48,73 +50,56 @@ impl Batch {
         cost.decode.seconds(self.requests.max(0) as f64, self.tokens.max(0) as f64)
     }
 
-    /// Of the memory for caches.
     pub fn memory(self, cost: &Cost) -> f64 {
-        self.tokens.max(0) as f64 / cost.kv_tokens as f64
+        memory(self.tokens, cost)
     }
 }
 
-/// How a number changes from slot to slot, as a ring.
+/// How much of the memory for caches so many tokens take.
+pub fn memory(tokens: i64, cost: &Cost) -> f64 {
+    tokens.max(0) as f64 / cost.kv_tokens as f64
+}
+
+/// What is foreseen, slot by slot, as a ring.
 #[derive(Debug)]
-struct Changes {
-    slots: Box<[i64; SLOTS]>,
-    /// By block the sum of its changes, and the highest sum of some of them from its first on.
-    sums: [i64; BLOCKS],
+struct Foreseen {
+    requests: [i64; SLOTS],
+    tokens: [i64; SLOTS],
+    /// By block the most tokens.
     peaks: [i64; BLOCKS],
 }
 
-impl Changes {
-    fn new() -> Changes {
-        Changes { slots: Box::new([0; SLOTS]), sums: [0; BLOCKS], peaks: [0; BLOCKS] }
+impl Foreseen {
+    fn new() -> Box<Foreseen> {
+        Box::new(Foreseen { requests: [0; SLOTS], tokens: [0; SLOTS], peaks: [0; BLOCKS] })
     }
 
-    fn add(&mut self, index: usize, change: i64) {
-        self.slots[index] += change;
-        let block = index / BLOCK;
-        let (mut sum, mut peak) = (0, i64::MIN);
-        for change in &self.slots[block * BLOCK..][..BLOCK] {
-            sum += change;
-            peak = peak.max(sum);
+    /// Adds to slots that lie side by side.
+    fn add(&mut self, slots: Range<usize>, requests: i64, tokens: i64) {
+        if slots.is_empty() {
+            return;
         }
-        (self.sums[block], self.peaks[block]) = (sum, peak);
+        self.requests[slots.clone()].iter_mut().for_each(|own| *own += requests);
+        self.tokens[slots.clone()].iter_mut().for_each(|own| *own += tokens);
+        for block in slots.start / BLOCK..slots.end.div_ceil(BLOCK) {
+            self.peaks[block] = most(&self.tokens[block * BLOCK..][..BLOCK]);
+        }
     }
 
-    fn take(&mut self, index: usize) -> i64 {
-        let change = self.slots[index];
-        if change != 0 {
-            self.add(index, -change);
+    /// The most tokens in slots that lie side by side.
+    fn peak(&self, slots: Range<usize>) -> i64 {
+        let (first, last) = (slots.start.div_ceil(BLOCK), slots.end / BLOCK);
+        if first > last {
+            return most(&self.tokens[slots]);
         }
-        change
+        let whole = most(&self.peaks[first..last]);
+        let (before, after) = (slots.start..first * BLOCK, last * BLOCK..slots.end);
+        whole.max(most(&self.tokens[before])).max(most(&self.tokens[after]))
     }
+}
 
-    /// After the first `ahead` changes from `start` on, and the highest from there to the end of the ring.
-    fn look(&self, start: usize, ahead: usize) -> (i64, i64) {
-        let (mut sum, mut at) = (0, 0);
-        while at < ahead {
-            let index = (start + at) % SLOTS;
-            if index.is_multiple_of(BLOCK) && ahead - at >= BLOCK {
-                sum += self.sums[index / BLOCK];
-                at += BLOCK;
-            } else {
-                sum += self.slots[index];
-                at += 1;
-            }
-        }
-        let (here, mut peak) = (sum, sum);
-        while at < SLOTS - 1 {
-            let index = (start + at) % SLOTS;
-            if index.is_multiple_of(BLOCK) && SLOTS - 1 - at >= BLOCK {
-                peak = peak.max(sum + self.peaks[index / BLOCK]);
-                sum += self.sums[index / BLOCK];
-                at += BLOCK;
-            } else {
-                sum += self.slots[index];
-                peak = peak.max(sum);
-                at += 1;
-            }
-        }
-        (here, peak)
-    }
+fn most(numbers: &[i64]) -> i64 {
+    numbers.iter().fold(i64::MIN, |most, number| most.max(*number))
 }
 
 #[derive(Debug)]
@@ -124,11 +109,9 @@ pub struct Decoding {
     now: Batch,
     /// What the instance said it has beyond what is known here.
     others: Batch,
-    /// What is foreseen for the slot `at`, and how it changes in those after it.
+    /// The slot of the moment, with which what is foreseen begins.
     at: i64,
-    base: Batch,
-    requests: Changes,
-    tokens: Changes,
+    foreseen: Box<Foreseen>,
     /// Observed times between tokens by predicted ones, lately.
     pub pace: f64,
 }
@@ -142,9 +125,7 @@ impl Decoding {
             now: Batch::default(),
             others: Batch::default(),
             at: slot(now, width),
-            base: Batch::default(),
-            requests: Changes::new(),
-            tokens: Changes::new(),
+            foreseen: Foreseen::new(),
             pace: 1.0,
         }
     }
@@ -157,14 +138,12 @@ impl Decoding {
 
     /// Foresees a stay.
     pub fn expect(&mut self, stay: &Stay) {
-        self.change(stay.from, 1, stay.tokens);
-        self.change(stay.to, -1, -stay.tokens);
+        self.add(stay, 1, stay.tokens);
     }
 
     /// Takes back what was foreseen.
     pub fn forget(&mut self, stay: &Stay) {
-        self.change(stay.from, -1, -stay.tokens);
-        self.change(stay.to, 1, stay.tokens);
+        self.add(stay, -1, -stay.tokens);
     }
 
     /// A request begins to decode, or ends.
@@ -187,43 +166,57 @@ impl Decoding {
         self.with_others(self.now)
     }
 
-    /// What will decode at a time that is not before those of earlier calls, and the most from then on: whoever was
-    /// decided before comes later than that, perhaps, and counts on its place.
-    pub fn foreseen(&self, at: f64) -> (Batch, Batch) {
-        let ahead = (slot(at, self.width) - self.at).clamp(0, SLOTS as i64 - 1) as usize;
-        let start = (self.at + 1).rem_euclid(SLOTS as i64) as usize;
-        let (requests, most_requests) = self.requests.look(start, ahead);
-        let (tokens, most_tokens) = self.tokens.look(start, ahead);
-        let batch = |requests, tokens| {
-            self.with_others(Batch {
-                requests: self.base.requests + requests,
-                tokens: self.base.tokens + tokens,
-            })
-        };
-        (batch(requests, tokens), batch(most_requests, most_tokens))
+    /// What will decode at a time that is not before those of earlier calls, and the most tokens from then on: whoever
+    /// was decided before comes later than that, perhaps, and counts on its place.
+    pub fn foreseen(&self, at: f64) -> (Batch, i64) {
+        let first = self.within(slot(at, self.width));
+        let foreseen = &self.foreseen;
+        let [near, far] = self.ring(first, self.end());
+        let peak = if far.is_empty() { i64::MIN } else { foreseen.peak(far) };
+        let batch = Batch { requests: foreseen.requests[near.start], tokens: foreseen.tokens[near.start] };
+        let most = Batch { requests: 0, tokens: foreseen.peak(near).max(peak) };
+        (self.with_others(batch), self.with_others(most).tokens)
     }
 
-    /// Time goes on: what changed in slots that are over is what is.
+    /// Time goes on. Nothing is known of the slots that come at the end but what holds before them.
     pub fn pass(&mut self, now: f64) {
         let to = slot(now, self.width);
-        if to - self.at >= SLOTS as i64 {
-            self.at = to - SLOTS as i64;
+        if to <= self.at {
+            return;
         }
-        while self.at < to {
-            self.at += 1;
-            let index = self.at.rem_euclid(SLOTS as i64) as usize;
-            self.base.add(self.requests.take(index), self.tokens.take(index));
+        let last = index(self.end() - 1);
+        let (requests, tokens) = (self.foreseen.requests[last], self.foreseen.tokens[last]);
+        // All slots are new if as many passed.
+        let over = self.at.max(to - SLOTS as i64);
+        for slot in over..to {
+            let own = index(slot);
+            let (had_requests, had_tokens) = (self.foreseen.requests[own], self.foreseen.tokens[own]);
+            self.foreseen.add(own..own + 1, requests - had_requests, tokens - had_tokens);
+        }
+        self.at = to;
+    }
+
+    fn add(&mut self, stay: &Stay, requests: i64, tokens: i64) {
+        // Who comes later than what is foreseen is not; who goes later goes with its last slot.
+        for slots in self.ring(self.within(stay.from), self.within(stay.to)) {
+            self.foreseen.add(slots, requests, tokens);
         }
     }
 
-    fn change(&mut self, slot: i64, requests: i64, tokens: i64) {
-        if slot <= self.at {
-            return self.base.add(requests, tokens);
-        }
-        let slot = slot.min(self.at + SLOTS as i64 - 1);
-        let index = slot.rem_euclid(SLOTS as i64) as usize;
-        self.requests.add(index, requests);
-        self.tokens.add(index, tokens);
+    /// The end of what is foreseen.
+    fn end(&self) -> i64 {
+        self.at + SLOTS as i64
+    }
+
+    fn within(&self, slot: i64) -> i64 {
+        slot.clamp(self.at, self.end() - 1)
+    }
+
+    /// Where in the ring these slots are.
+    fn ring(&self, from: i64, to: i64) -> [Range<usize>; 2] {
+        let (first, count) = (index(from), (to - from).max(0) as usize);
+        let near = count.min(SLOTS - first);
+        [first..first + near, 0..count - near]
     }
 
     fn with_others(&self, own: Batch) -> Batch {
@@ -237,6 +230,10 @@ impl Decoding {
 /// So few that the sum over all requests is a number.
 pub fn bounded(tokens: u64) -> i64 {
     tokens.min(1 << 40) as i64
+}
+
+fn index(slot: i64) -> usize {
+    slot.rem_euclid(SLOTS as i64) as usize
 }
 
 /// The clock is finite and a slot has a width. Far ones are as good as never, and can be counted on from.
@@ -304,11 +301,7 @@ mod tests {
                 let there = stays.iter().filter(|stay| stay.from <= at && at < stay.to);
                 there.fold(Batch::default(), |sum, stay| sum.with(stay.tokens))
             };
-            let after: Vec<Batch> = (at..at + 300).map(batch).collect();
-            let most = Batch {
-                requests: after.iter().map(|batch| batch.requests).max().expect("it is not empty"),
-                tokens: after.iter().map(|batch| batch.tokens).max().expect("it is not empty"),
-            };
+            let most = (at..at + 300).map(|at| batch(at).tokens).max().expect("it is not empty");
             prop_assert_eq!(decoding.foreseen(now + ahead), (batch(at), most));
         }
     }
