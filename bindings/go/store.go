@@ -17,6 +17,7 @@ const (
 	storeUpsert        = 4
 	storeHardPin       = 8
 	storeStrictDomains = 16
+	storeNear          = 256
 	storeFresh         = 32
 	storeProlong       = 64
 	storeUnlessLeased  = 128
@@ -149,6 +150,8 @@ type PutOptions struct {
 	SoftPin time.Duration
 	// StrictDomains refuses two replicas in one failure domain.
 	StrictDomains bool
+	// Near places the first replica in the failure domain of this process, such as its host, if there is room.
+	Near bool
 	// Group is evicted together.
 	Group string
 	// Preferred are names of segments that are taken first.
@@ -168,7 +171,8 @@ func (o *PutOptions) raw(ctx context.Context) (*capi.PutOptions, error) {
 	}
 	return &capi.PutOptions{
 		Replicas: uint32(o.Replicas), SoftPinMs: softPin, StripeSize: o.StripeSize, TimeoutMs: timeoutMs,
-		Flags: flag(o.Upsert, storeUpsert) | flag(o.HardPin, storeHardPin) | flag(o.StrictDomains, storeStrictDomains),
+		Flags: flag(o.Upsert, storeUpsert) | flag(o.HardPin, storeHardPin) | flag(o.StrictDomains, storeStrictDomains) |
+			flag(o.Near, storeNear),
 		Group: o.Group, Preferred: o.Preferred,
 	}, err
 }

@@ -139,6 +139,11 @@
 #define MC_STORE_FLAG_UNLESS_LEASED 128
 
 /**
+ * Put: the first replica is placed in the failure domain of this process, such as its host, if there is room.
+ */
+#define MC_STORE_FLAG_NEAR 256
+
+/**
  * Longest key in bytes; the shortest has 1. Keys are bytes, not text.
  */
 #define MC_STORE_KEY_MAX_LENGTH 1024
@@ -991,7 +996,7 @@ typedef struct mc_store_put_options_t {
    */
   uint32_t replica_count;
   /**
-   * MC_STORE_FLAG_UPSERT, _HARD_PIN, _STRICT_DOMAINS
+   * MC_STORE_FLAG_UPSERT, _HARD_PIN, _STRICT_DOMAINS, _NEAR
    */
   uint64_t flags;
   /**

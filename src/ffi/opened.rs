@@ -33,7 +33,6 @@ pub struct Opening {
     pub no_environment: bool,
     pub memory_bytes: u64,
     pub node_name: String,
-    pub domain: String,
     pub master_listen: Option<String>,
     pub node_listen: Option<String>,
 }
@@ -132,7 +131,7 @@ fn start_node(opening: &Opening, masters: &[String], bytes: u64) -> Result<Arc<N
         masters: masters.to_vec(),
         listen,
         segments: vec![SegmentOptions { name: opening.node_name.clone(), bytes }],
-        domain: opening.domain.clone(),
+        domain: opening.client.domain.clone(),
         engine: engine_config(listen.ip(), psk, opening.no_environment)?,
     })
     .context("giving memory to the store")

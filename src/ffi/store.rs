@@ -37,6 +37,8 @@ pub const MC_STORE_FLAG_FRESH: u64 = 32;
 pub const MC_STORE_FLAG_PROLONG: u64 = 64;
 /// Remove: MC_ERR_BUSY for an object that somebody reads.
 pub const MC_STORE_FLAG_UNLESS_LEASED: u64 = 128;
+/// Put: the first replica is placed in the failure domain of this process, such as its host, if there is room.
+pub const MC_STORE_FLAG_NEAR: u64 = 256;
 
 /// Longest key in bytes; the shortest has 1. Keys are bytes, not text.
 pub const MC_STORE_KEY_MAX_LENGTH: usize = 1024;
@@ -208,13 +210,13 @@ unsafe fn opening(options: &mc_store_options_t) -> Result<Opening> {
             psk: psk.map(Arc::from),
             deadline,
             lease_cache,
+            domain: string(options.domain, "options->domain")?.unwrap_or_default(),
             ..default
         },
         engine,
         no_environment,
         memory_bytes: options.memory_bytes,
         node_name: string(options.node_name, "options->node_name")?.unwrap_or_default(),
-        domain: string(options.domain, "options->domain")?.unwrap_or_default(),
         master_listen: string(options.master_listen, "options->master_listen")?,
         node_listen: string(options.node_listen, "options->node_listen")?,
     })

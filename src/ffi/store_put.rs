@@ -22,7 +22,7 @@ pub struct mc_store_put_options_t {
     pub struct_size: u32,
     /// Copies of the object on different nodes, at most 16; 0: 1.
     pub replica_count: u32,
-    /// MC_STORE_FLAG_UPSERT, _HARD_PIN, _STRICT_DOMAINS
+    /// MC_STORE_FLAG_UPSERT, _HARD_PIN, _STRICT_DOMAINS, _NEAR
     pub flags: u64,
     /// Milliseconds for which eviction takes anything else first; 0: not at all.
     pub soft_pin_ms: u64,
@@ -73,7 +73,7 @@ unsafe fn read_options(pointer: *const mc_store_put_options_t) -> Result<PutOpti
     let options = unsafe { options::read(pointer, "options")? };
     check_flags(
         options.flags,
-        MC_STORE_FLAG_UPSERT | MC_STORE_FLAG_HARD_PIN | MC_STORE_FLAG_STRICT_DOMAINS,
+        MC_STORE_FLAG_UPSERT | MC_STORE_FLAG_HARD_PIN | MC_STORE_FLAG_STRICT_DOMAINS | MC_STORE_FLAG_NEAR,
         "options->flags",
     )?;
     let count = u8::try_from(options.replica_count.max(1)).unwrap_or(u8::MAX);
@@ -84,6 +84,7 @@ unsafe fn read_options(pointer: *const mc_store_put_options_t) -> Result<PutOpti
     let config = ReplicateConfig {
         count,
         preferred,
+        near: String::new(),
         soft_pin_ms: u32::try_from(options.soft_pin_ms).unwrap_or(u32::MAX),
         hard_pin: options.flags & MC_STORE_FLAG_HARD_PIN != 0,
         group: group.unwrap_or_default().to_owned(),
@@ -94,6 +95,7 @@ unsafe fn read_options(pointer: *const mc_store_put_options_t) -> Result<PutOpti
     Ok(PutOptions {
         config,
         upsert: options.flags & MC_STORE_FLAG_UPSERT != 0,
+        near: options.flags & MC_STORE_FLAG_NEAR != 0,
         deadline: deadline_of(options.timeout_ms),
     })
 }

@@ -491,12 +491,21 @@ impl Region {
 impl Table {
     fn rebuild(&mut self) {
         self.sorted.sort_by_key(|region| (region.mem.address(), region.key));
-        let mut highest = 0;
         self.reach.clear();
-        self.reach.extend(self.sorted.iter().map(|region| {
+        self.reach.resize(self.sorted.len(), 0);
+        self.reach_from(0);
+    }
+
+    /// Says anew how far regions reach, from one on, until that is what was said before: those after it are as they were.
+    fn reach_from(&mut self, first: usize) {
+        let mut highest = first.checked_sub(1).map_or(0, |before| self.reach[before]);
+        for (region, reach) in self.sorted[first..].iter().zip(&mut self.reach[first..]) {
             highest = highest.max(region.mem.address() + region.mem.len());
-            highest
-        }));
+            if *reach == highest {
+                break;
+            }
+            *reach = highest;
+        }
     }
 
     fn take(&mut self, id: u64) -> Result<()> {
@@ -507,8 +516,11 @@ impl Table {
             self.identical.remove(&identity);
         }
         self.bytes -= region.mem.len() as u64;
-        self.sorted.retain(|other| other.key != region.key);
-        self.rebuild();
+        let order = |region: &Region| (region.mem.address(), region.key);
+        let at = self.sorted.partition_point(|other| order(other) < order(&region));
+        self.sorted.remove(at);
+        self.reach.remove(at);
+        self.reach_from(at);
         Ok(())
     }
 

@@ -114,6 +114,8 @@ pub struct ReplicateConfig {
     pub count: u8,
     /// Names of segments that are taken first, the best one first.
     pub preferred: Vec<String>,
+    /// The failure domain that comes next, such as that of the writer. Empty is none.
+    pub near: String,
     /// Spared by eviction for this time, while anything else can go. 0 is not at all.
     pub soft_pin_ms: u32,
     /// Never evicted.
@@ -131,6 +133,7 @@ impl Default for ReplicateConfig {
         ReplicateConfig {
             count: 1,
             preferred: Vec::new(),
+            near: String::new(),
             soft_pin_ms: 0,
             hard_pin: false,
             group: String::new(),
@@ -145,6 +148,7 @@ impl ReplicateConfig {
         if self.count == 0 || usize::from(self.count) > MAX_REPLICAS {
             return Err(Refusal::new(Code::InvalidArgument, "an object has 1 to 16 replicas"));
         }
+        check_label(&self.near)?;
         check_label(&self.group)
     }
 

@@ -187,7 +187,7 @@ static void replicas_come_and_go(void) {
   options.preferred = NULL;
   options.preferred_count = 0;
   options.replica_count = 2;
-  options.flags = MC_STORE_FLAG_STRICT_DOMAINS | MC_STORE_FLAG_HARD_PIN;
+  options.flags = MC_STORE_FLAG_STRICT_DOMAINS | MC_STORE_FLAG_HARD_PIN | MC_STORE_FLAG_NEAR;
   options.group = "a group";
   options.soft_pin_ms = 1000;
   options.stripe_size = 65536;

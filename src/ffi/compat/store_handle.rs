@@ -160,7 +160,6 @@ impl Running {
             no_environment: false,
             memory_bytes: 0,
             node_name: String::new(),
-            domain: String::new(),
             master_listen: None,
             node_listen: None,
         })?;

@@ -10,6 +10,8 @@ pub struct Candidate {
     pub capacity: u64,
     /// Position in the caller's list of preferred segments.
     pub preferred: Option<usize>,
+    /// In the domain that the caller wants it in.
+    pub near: bool,
 }
 
 /// What is to be placed.
@@ -59,12 +61,13 @@ pub fn place(
     replicas
 }
 
-/// Preferred ones in their order, then by the free share.
+/// Preferred ones in their order, then those that are near, then by the free share.
 fn rank(candidates: &mut [Candidate]) {
     candidates.sort_by(|a, b| {
         let preferred = |candidate: &Candidate| candidate.preferred.unwrap_or(usize::MAX);
         let share = |one: &Candidate, other: &Candidate| u128::from(one.free) * u128::from(other.capacity);
-        preferred(a).cmp(&preferred(b)).then(share(b, a).cmp(&share(a, b))).then(a.segment.cmp(&b.segment))
+        let order = preferred(a).cmp(&preferred(b)).then(b.near.cmp(&a.near));
+        order.then(share(b, a).cmp(&share(a, b))).then(a.segment.cmp(&b.segment))
     });
 }
 
@@ -126,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(segment: u32, domain: u32, free: u64) -> Candidate {
-        Candidate { segment, domain, free, capacity: 1000, preferred: None }
+        Candidate { segment, domain, free, capacity: 1000, preferred: None, near: false }
     }
 
     fn wish(replicas: usize, stripes: usize, strict: bool) -> Wish {
@@ -154,6 +157,8 @@ mod tests {
         assert_eq!(placed(&three, wish(1, 1, false)).0, [[2]]);
         three[2].preferred = Some(0);
         assert_eq!(placed(&three, wish(2, 1, false)).0, [[3], [2]]);
+        three[0].near = true;
+        assert_eq!(placed(&three, wish(3, 1, false)).0, [[3], [1], [2]]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ use crate::engine::Engine;
 use crate::error::{self, Context};
 use crate::sys::clock;
 use crate::sys::errands::Errands;
+use crate::sys::process;
 use crate::sys::random;
 use crate::sys::reactor::{Clockwork, Reactor};
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub psk: Option<Arc<[u8]>>,
     /// For operations that name none.
     pub deadline: Duration,
+    /// What fails together with this process: where puts go that are to be near. Empty is the host's name.
+    pub domain: String,
     /// Calls go over TCP even to masters and nodes of this host.
     pub no_local: bool,
     /// How many objects' leases are remembered; 0 asks the master every time.
@@ -74,6 +77,7 @@ impl Default for Options {
             tenant: String::new(),
             psk: None,
             deadline: Duration::from_secs(10),
+            domain: String::new(),
             no_local: false,
             lease_cache: 65_536,
         }
@@ -83,6 +87,7 @@ impl Default for Options {
 pub struct Store {
     id: ClientId,
     tenant: String,
+    domain: String,
     deadline: Duration,
     engine: Arc<Engine>,
     reactor: Arc<Reactor>,
@@ -113,6 +118,7 @@ impl Store {
     }
 
     fn assemble(engine: Arc<Engine>, options: &Options, reactor: &Arc<Reactor>) -> error::Result<Arc<Store>> {
+        let domain = if options.domain.is_empty() { process::host_name() } else { options.domain.clone() };
         // 0 is the writer of what nodes copy.
         let id = ClientId(u64::from_le_bytes(random::bytes()).max(1));
         let masters = Masters::new(options, reactor)?;
@@ -120,6 +126,7 @@ impl Store {
         let store = Arc::new(Store {
             id,
             tenant: options.tenant.clone(),
+            domain,
             deadline: options.deadline,
             nodes: Nodes::new(id, options, reactor, &engine),
             masters,

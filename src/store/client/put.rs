@@ -34,6 +34,8 @@ pub struct PutOptions {
     pub config: ReplicateConfig,
     /// Replaces an object that is there, instead of ALREADY_EXISTS.
     pub upsert: bool,
+    /// Puts the first replica into the domain of this client, if there is room.
+    pub near: bool,
     pub deadline: Option<Duration>,
 }
 
@@ -121,10 +123,14 @@ impl Store {
         until: u64,
     ) -> (Vec<Granted>, Vec<Option<Result<Version>>>) {
         let mut results: Vec<Option<Result<Version>>> = puts.iter().map(|_| None).collect();
+        let mut config = Replication::from(&options.config);
+        if options.near {
+            config.near.clone_from(&self.domain);
+        }
         let call = PutStart {
             tenant: self.tenant.clone(),
             client: self.id.0,
-            config: Some(Replication::from(&options.config)),
+            config: Some(config),
             upsert: options.upsert,
             items: puts.iter().map(|(key, size)| PutItem { key: key.to_vec(), size: *size }).collect(),
         };

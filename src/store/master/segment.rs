@@ -198,6 +198,7 @@ impl Pool {
         config: &ReplicateConfig,
         may_use: impl Fn(u32, &Segment) -> bool,
     ) -> Vec<Candidate> {
+        let near = self.domains.get(&*config.near);
         self.iter()
             .filter(|(slot, segment)| segment.takes_objects() && may_use(*slot, segment))
             .map(|(slot, segment)| Candidate {
@@ -206,6 +207,7 @@ impl Pool {
                 free: segment.allocator.capacity() - segment.allocator.used(),
                 capacity: segment.allocator.capacity(),
                 preferred: config.preferred.iter().position(|name| **name == *segment.name),
+                near: near == Some(&segment.domain),
             })
             .collect()
     }

@@ -62,7 +62,7 @@ fn replicate(key: u16) -> ReplicateConfig {
         6..10 => ReplicateConfig { group: "g".into(), ..plain },
         10..14 => ReplicateConfig { count: 2, strict_domains: true, preferred: vec!["s1".into()], ..plain },
         14..18 => ReplicateConfig { count: 1 + (key % 2) as u8, stripe_size: 64 << 10, ..plain },
-        18..20 => ReplicateConfig { soft_pin_ms: 3000, ..plain },
+        18..20 => ReplicateConfig { soft_pin_ms: 3000, near: "host1".into(), ..plain },
         _ => plain,
     }
 }

@@ -207,6 +207,8 @@ pub struct Replication {
     pub strict_domains: bool,
     #[prost(uint64, tag = "7")]
     pub stripe_size: u64,
+    #[prost(string, tag = "8")]
+    pub near: String,
 }
 
 impl From<&ReplicateConfig> for Replication {
@@ -214,6 +216,7 @@ impl From<&ReplicateConfig> for Replication {
         Replication {
             count: config.count.into(),
             preferred: config.preferred.clone(),
+            near: config.near.clone(),
             soft_pin_ms: config.soft_pin_ms,
             hard_pin: config.hard_pin,
             group: config.group.clone(),
@@ -229,6 +232,7 @@ impl From<Replication> for ReplicateConfig {
             // What is too much is refused where it is checked.
             count: u8::try_from(wanted.count).unwrap_or(u8::MAX),
             preferred: wanted.preferred,
+            near: wanted.near,
             soft_pin_ms: wanted.soft_pin_ms,
             hard_pin: wanted.hard_pin,
             group: wanted.group,

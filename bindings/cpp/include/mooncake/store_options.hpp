@@ -42,6 +42,8 @@ struct PutOptions {
   bool hard_pin = false;
   /// No two replicas in one failure domain, or MC_ERR_NO_SPACE.
   bool strict_domains = false;
+  /// The first replica in the failure domain of this process, such as its host, if there is room.
+  bool near = false;
   std::chrono::milliseconds soft_pin{0};
   /// Objects of one group are evicted together.
   std::string group;
@@ -108,6 +110,7 @@ inline mc_store_put_options_t put_options(const PutOptions& from, std::vector<co
   if (from.upsert) raw.flags |= MC_STORE_FLAG_UPSERT;
   if (from.hard_pin) raw.flags |= MC_STORE_FLAG_HARD_PIN;
   if (from.strict_domains) raw.flags |= MC_STORE_FLAG_STRICT_DOMAINS;
+  if (from.near) raw.flags |= MC_STORE_FLAG_NEAR;
   raw.soft_pin_ms = option_milliseconds(from.soft_pin, "soft_pin");
   raw.group = option_text(from.group, "group");
   for (const std::string& name : from.preferred) names.push_back(option_text(name, "preferred"));

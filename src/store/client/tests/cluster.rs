@@ -79,15 +79,15 @@ impl Cluster {
     }
 
     pub fn client_over(&self, transports: &str, lease_cache: usize) -> Arc<Store> {
+        self.client_with(transports, Options { lease_cache, ..Default::default() })
+    }
+
+    pub fn client_with(&self, transports: &str, options: Options) -> Arc<Store> {
         let config = engine_config(transports);
         let engine = Engine::create(config, 7).expect("an engine");
-        let options = Options {
-            masters: vec![self.master.address().to_string()],
-            tenant: "t".into(),
-            lease_cache,
-            deadline: Duration::from_secs(20),
-            ..Default::default()
-        };
+        let masters = vec![self.master.address().to_string()];
+        let deadline = Duration::from_secs(20);
+        let options = Options { masters, tenant: "t".into(), deadline, ..options };
         Store::open(engine, &options).expect("a client")
     }
 }

@@ -5,6 +5,7 @@ use super::cluster::*;
 use crate::error::Code;
 use crate::store::object::ReplicateConfig;
 use crate::sys::memory::Mem;
+use crate::sys::splitmix::Random;
 
 const MIB: usize = 1 << 20;
 
@@ -148,6 +149,88 @@ fn keys_are_any_bytes_and_can_be_listed_and_swept() {
     let wrong = Matching { regex: "(".into(), ..Default::default() };
     assert_eq!(store.remove_where(&wrong, false, None).expect_err("no regex").code(), Code::InvalidArgument);
     assert_eq!(store.remove_where(&Matching::default(), false, None).expect("swept").removed, 4);
+}
+
+#[test]
+fn what_is_to_be_near_lies_in_the_domain_of_its_writer_while_that_has_room() {
+    let cluster = Cluster::new(3, 4 * MIB as u64);
+    let store = cluster.client_with("memfd", Options { domain: "host2".into(), ..Default::default() });
+    let near = PutOptions { near: true, ..Default::default() };
+    let used = || {
+        let segments = cluster.master.with(|state, _| state.segments());
+        let of = |name: &str| segments.iter().find(|one| &*one.name == name).expect("three of them").used;
+        ["s0", "s1", "s2"].map(of)
+    };
+    for index in 0..3 {
+        put(&store, &[index], &bytes(1, MIB), &near).expect("room");
+    }
+    let [first, second, third] = used();
+    assert_eq!((first, second), (0, 0));
+    assert!(third > 3 * MIB as u64);
+    let twice = ReplicateConfig { count: 2, ..Default::default() };
+    put(&store, b"two", &bytes(1, MIB / 2), &PutOptions { config: twice, ..near.clone() }).expect("room");
+    let [first, second, third] = used();
+    assert!(first + second > 0 && third > 3 * MIB as u64 + MIB as u64 / 2);
+    put(&store, b"elsewhere", &bytes(1, MIB), &near).expect("room of the others");
+    put(&store, b"anywhere", &bytes(1, 10), &PutOptions::default()).expect("room");
+    assert_eq!(used()[2], third);
+}
+
+/// A key of 1 to 1,024 bytes of any value, another one for each number.
+fn odd_key(number: u64) -> Vec<u8> {
+    let mut random = Random::new(number);
+    let length = match number % 16 {
+        0 => 1024,
+        1..4 => 4 + random.index(1021),
+        _ => 4 + random.index(40),
+    };
+    let mut key: Vec<u8> = (0..length).map(|_| random.bits() as u8).collect();
+    // Whatever else it is made of, it says its number.
+    key[length - 4..].copy_from_slice(&(number as u32).to_be_bytes());
+    key
+}
+
+#[test]
+fn a_hundred_thousand_odd_keys_are_put_found_listed_and_removed() {
+    const KEYS: u64 = 100_000;
+    let cluster = Cluster::new(2, 64 * MIB as u64);
+    let store = cluster.client();
+    let all: Vec<Vec<u8>> = (0..KEYS).map(odd_key).collect();
+    let contents: Vec<[u8; 8]> = (0..KEYS).map(u64::to_le_bytes).collect();
+    for (keys, contents) in all.chunks(250).zip(contents.chunks(250)) {
+        let pieces: Vec<[Mem; 1]> = contents.iter().map(|content| [Mem::of(content)]).collect();
+        let puts: Vec<Put<'_>> = keys.iter().zip(&pieces).map(|(key, from)| Put { key, from }).collect();
+        for result in store.put(&puts, &PutOptions::default()) {
+            result.expect("room");
+        }
+    }
+    for (keys, contents) in all.chunks(250).zip(contents.chunks(250)) {
+        let rooms = vec![[0u8; 8]; keys.len()];
+        let pieces: Vec<[Mem; 1]> = rooms.iter().map(|room| [Mem::of(room)]).collect();
+        let wanted: Vec<(&[u8], Wanted<'_>)> =
+            keys.iter().zip(&pieces).map(|(key, into)| (&**key, Wanted::Whole(into))).collect();
+        for result in store.get(&wanted, &GetOptions::default()) {
+            assert_eq!(result.expect("there").size, 8);
+        }
+        assert_eq!(rooms, contents);
+    }
+    let (mut from, mut listed) = (None, Vec::new());
+    loop {
+        let (page, next) = store.list(&Matching::default(), from, 4096, None).expect("a page");
+        listed.extend(page.into_iter().map(|one| one.key));
+        from = next;
+        if from.is_none() {
+            break;
+        }
+    }
+    listed.sort_unstable();
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert!(listed == sorted, "{} of {KEYS} are listed", listed.len());
+    assert_eq!(store.remove_where(&Matching::default(), true, None).expect("swept").removed, KEYS);
+    wait_until("memory that is free again", || {
+        cluster.master.with(|state, _| state.segments().iter().all(|one| one.used == 0))
+    });
 }
 
 #[test]
