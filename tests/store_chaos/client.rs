@@ -148,7 +148,7 @@ impl Client {
         let stripe_size = if self.chance.happens(300) { 256 << 10 } else { 0 };
         let config =
             ReplicateConfig { count, strict_domains: count > 1, stripe_size, ..ReplicateConfig::default() };
-        PutOptions { config, upsert: self.chance.happens(800), deadline: None }
+        PutOptions { config, upsert: self.chance.happens(800), ..PutOptions::default() }
     }
 
     /// Puts so many keys in one call; large ones only alone.
