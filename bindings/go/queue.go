@@ -12,16 +12,18 @@ import (
 // CompletionKind is what completed.
 type CompletionKind uint32
 
-// A request; a batch with CompleteOnce; a notification, to be received with [Engine.TryReceiveTag] or its like.
+// A request; a batch with CompleteOnce; a notification, to be received with [Engine.TryReceiveTag] or its like; a
+// [StoreOperation].
 const (
 	RequestDone   CompletionKind = 1
 	BatchDone     CompletionKind = 2
 	NotifyArrived CompletionKind = 3
+	StoreDone     CompletionKind = 4
 )
 
 // Completion is what became of a request or a batch. It is laid out as in C, so that a queue fills a slice of them.
 type Completion struct {
-	// UserData is that of the request, the batch or the binding.
+	// UserData is that of the request, the batch, the binding or the operation.
 	UserData uint64
 	batch    uint64
 	// Index of the request in its batch.

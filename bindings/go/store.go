@@ -230,6 +230,10 @@ func (s *Store) PutBatch(ctx context.Context, puts []StorePut, options *PutOptio
 	if err != nil {
 		return nil, err
 	}
+	return resultsOf(s.raw.PutBatch(objectsToPut(puts), raw))
+}
+
+func objectsToPut(puts []StorePut) *capi.Objects {
 	var objects capi.Objects
 	for _, put := range puts {
 		objects.Add(put.Key, 0)
@@ -237,7 +241,7 @@ func (s *Store) PutBatch(ctx context.Context, puts []StorePut, options *PutOptio
 			objects.Piece(piece)
 		}
 	}
-	return resultsOf(s.raw.PutBatch(&objects, raw))
+	return &objects
 }
 
 // How often an object may grow between asking for its size and getting it.
@@ -302,6 +306,10 @@ func (s *Store) GetBatch(ctx context.Context, gets []StoreGet, options *GetOptio
 	if err != nil {
 		return nil, err
 	}
+	return resultsOf(s.raw.GetBatch(objectsToGet(gets), raw))
+}
+
+func objectsToGet(gets []StoreGet) *capi.Objects {
 	var objects capi.Objects
 	for _, get := range gets {
 		objects.Add(get.Key, 0)
@@ -314,7 +322,7 @@ func (s *Store) GetBatch(ctx context.Context, gets []StoreGet, options *GetOptio
 			}
 		}
 	}
-	return resultsOf(s.raw.GetBatch(&objects, raw))
+	return &objects
 }
 
 // Exists tells whether an object is there.

@@ -233,3 +233,63 @@ func TestAStoreEndsWithItsContextAndItsClose(t *testing.T) {
 	_, err = mooncake.OpenStore(&mooncake.StoreOptions{Masters: []string{"a,,b"}})
 	mustFail(t, err, mooncake.ErrInvalidArgument)
 }
+
+func TestViewsAreObjectsInMemoryOfTheLibrarys(t *testing.T) {
+	ctx, store, value := guarded(t), newStore(t), content(70000, 3)
+	_, err := store.Put(ctx, "key", value, nil)
+	must(t, err)
+	view, err := store.GetView(ctx, "key", nil)
+	must(t, err)
+	if !bytes.Equal(view.Bytes(), value) {
+		t.Error("other bytes")
+	}
+	must(t, view.Release())
+	mustFail(t, view.Release(), mooncake.ErrInvalidHandle)
+	_, err = store.GetView(ctx, "nobody", nil)
+	mustFail(t, err, mooncake.ErrNotFound)
+	views, results, err := store.GetViews(ctx, []string{"nobody", "key"}, nil)
+	must(t, err)
+	if views[0] != nil || results[0].Status != mooncake.ErrNotFound || !bytes.Equal(views[1].Bytes(), value) {
+		t.Errorf("%+v", results)
+	}
+	must(t, views[1].Release())
+}
+
+func TestBatchesInTheBackgroundCompleteIntoAQueue(t *testing.T) {
+	ctx, engine := guarded(t), newEngine(t, "")
+	store, err := mooncake.OpenStore(&mooncake.StoreOptions{NoEnvironment: true, MemoryBytes: 16 << 20, Engine: engine})
+	must(t, err)
+	t.Cleanup(func() { store.Close() })
+	queue, err := engine.NewQueue(0)
+	must(t, err)
+	value := content(100000, 5)
+	ended := func() *mooncake.Completion {
+		completions := make([]mooncake.Completion, 1)
+		_, err := queue.Wait(ctx, completions)
+		must(t, err)
+		return &completions[0]
+	}
+	put, err := store.SubmitPut(ctx, []mooncake.StorePut{{Key: "key", Pieces: [][]byte{value[:10], value[10:]}}}, nil, queue, 7)
+	must(t, err)
+	_, err = put.Results(&mooncake.Completion{})
+	mustFail(t, err, mooncake.ErrInvalidArgument)
+	results, err := put.Results(ended())
+	must(t, err)
+	if len(results) != 1 || results[0].Status != mooncake.OK || results[0].Version == 0 {
+		t.Errorf("%+v", results)
+	}
+	into, missing := make([]byte, 100000), make([]byte, 1)
+	get, err := store.SubmitGet(ctx, []mooncake.StoreGet{
+		{Key: "key", Ranges: []mooncake.StoreRange{{Offset: 0, Into: into}}}, {Key: "nobody", Pieces: [][]byte{missing}},
+	}, nil, queue, 8)
+	must(t, err)
+	done := ended()
+	results, err = get.Results(done)
+	must(t, err)
+	if done.Status != mooncake.ErrNotFound || results[0].Status != mooncake.OK || results[1].Status != mooncake.ErrNotFound ||
+		!bytes.Equal(into, value) {
+		t.Errorf("%+v, %+v", done, results)
+	}
+	_, err = store.SubmitPut(ctx, []mooncake.StorePut{{Key: "", Pieces: [][]byte{value}}}, nil, queue, 9)
+	mustFail(t, err, mooncake.ErrInvalidArgument)
+}

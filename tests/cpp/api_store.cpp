@@ -36,6 +36,17 @@ TEST(an_object_is_put_and_got) {
   CHECK(back.compare(0, 100, value, 70000, 100) == 0);
 }
 
+TEST(many_objects_are_got_into_memory_of_the_store) {
+  Store store = in_process();
+  std::string value = pattern(100000, 1);
+  store.put("key", value);
+  std::vector<StoreResult> results;
+  std::vector<ConstBytes> keys = {"nobody", "key"};
+  std::vector<std::optional<StoreView>> views = store.get_views(keys, results);
+  CHECK(!views[0] && results[0].status == MC_ERR_NOT_FOUND);
+  CHECK(views[1] && views[1]->text() == value && results[1].size == value.size());
+}
+
 TEST(what_is_missing_is_nothing_and_what_is_there_is_an_error) {
   Store store = in_process();
   CHECK(!store.get("nobody"));

@@ -75,6 +75,23 @@ class Store {
     return results;
   }
 
+  /// Many whole objects in memory of the store's, in the order of the keys. Why some are not there is in `results`.
+  std::vector<std::optional<StoreView>> get_views(Span<const ConstBytes> keys, std::vector<StoreResult>& results,
+                                                  const GetOptions& options = {}) const {
+    mc_store_get_options_t raw = detail::get_options(options);
+    std::vector<mc_store_key_t> items = detail::store_keys(keys);
+    std::vector<mc_store_view_t> found(keys.size());
+    results.assign(keys.size(), StoreResult{});
+    mc_status_t status =
+        mc_store_get_view_batch(handle(), items.data(), items.size(), &raw, found.data(), results.data());
+    std::vector<std::optional<StoreView>> views(found.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i].buffer != 0) views[i] = StoreView(handle(), found[i]);
+    }
+    settle(status, results);
+    return views;
+  }
+
   /// Puts in the background: one completion of kind MC_COMPLETION_STORE. `results` and all memory that the puts name
   /// belong to the store until then; the queue is one of StoreOptions::engine.
   void submit(Span<const StorePut> puts, CompletionQueue& queue, std::uint64_t user_data, Span<StoreResult> results,

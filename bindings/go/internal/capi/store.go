@@ -194,8 +194,23 @@ func (o *Objects) Range(offset uint64, memory []byte) {
 // run calls f with the lists as C takes them, and reads the results.
 func (o *Objects) run(f func(from *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t) ([]StoreResult, *Failure) {
 	defer o.pinner.Unpin()
+	raw, failure := o.cross(f)
+	return resultsOf(raw), failure
+}
+
+func resultsOf(raw []C.mc_store_result_t) []StoreResult {
+	results := make([]StoreResult, len(raw))
+	for i := range results {
+		results[i] = resultOf(&raw[i])
+	}
+	return results
+}
+
+// cross calls f with the lists as C takes them, and leaves them and the results pinned.
+func (o *Objects) cross(f func(from *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t) ([]C.mc_store_result_t, *Failure) {
 	count := len(o.objects)
 	raw := make([]C.mc_store_result_t, count+1)
+	o.pinner.Pin(&raw[0])
 	o.keys = append(o.keys, 0)
 	o.pieces = append(o.pieces, C.go_piece_t{})
 	o.ranges = append(o.ranges, C.go_range_t{})
@@ -209,11 +224,91 @@ func (o *Objects) run(f func(from *C.go_objects_t, results *C.mc_store_result_t)
 		pieces: &o.pieces[0], ranges: &o.ranges[0], range_count: C.size_t(len(o.ranges) - 1),
 	}
 	failure := call(func() C.mc_status_t { return f(&from, &raw[0]) })
-	results := make([]StoreResult, count)
-	for i := range results {
-		results[i] = resultOf(&raw[i])
+	return raw[:count], failure
+}
+
+// Background is a batch under way, with what belongs to the library until it has ended.
+type Background struct {
+	UserData uint64
+	objects  *Objects
+	results  []C.mc_store_result_t
+}
+
+func (o *Objects) submit(userData uint64, f func(from *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t) (Background, *Failure) {
+	results, failure := o.cross(f)
+	if failure != nil {
+		o.pinner.Unpin()
 	}
-	return results, failure
+	return Background{userData, o, results}, failure
+}
+
+// End takes the memory back, once the batch has ended.
+func (b Background) End() []StoreResult {
+	b.objects.pinner.Unpin()
+	return resultsOf(b.results)
+}
+
+// PutSubmit calls mc_store_put_submit.
+func (s Store) PutSubmit(objects *Objects, from *PutOptions, queue, userData uint64) (Background, *Failure) {
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	options, failure := putOptions(&pinner, from)
+	if failure != nil {
+		objects.pinner.Unpin()
+		return Background{}, failure
+	}
+	return objects.submit(userData, func(raw *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t {
+		return C.go_store_put_submit(s.name, raw, &options, C.mc_cq_t(queue), C.uint64_t(userData), results)
+	})
+}
+
+// GetSubmit calls mc_store_get_submit.
+func (s Store) GetSubmit(objects *Objects, from *GetOptions, queue, userData uint64) (Background, *Failure) {
+	options := getOptions(from)
+	return objects.submit(userData, func(raw *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t {
+		return C.go_store_get_submit(s.name, raw, &options, C.mc_cq_t(queue), C.uint64_t(userData), results)
+	})
+}
+
+// StoreView mirrors mc_store_view_t.
+type StoreView struct {
+	Buffer uint64
+	Memory []byte
+}
+
+func viewOf(raw *C.mc_store_view_t) StoreView {
+	return StoreView{uint64(raw.buffer), unsafe.Slice((*byte)(raw.address), int(raw.length))}
+}
+
+// GetView calls mc_store_get_view.
+func (s Store) GetView(key string, from *GetOptions) (StoreView, StoreResult, *Failure) {
+	options := getOptions(from)
+	name, length := keyOf(key)
+	var view C.mc_store_view_t
+	var raw C.mc_store_result_t
+	failure := call(func() C.mc_status_t {
+		return C.mc_store_get_view(s.name, name, length, &options, &view, &raw)
+	})
+	return viewOf(&view), resultOf(&raw), failure
+}
+
+// GetViewBatch calls mc_store_get_view_batch.
+func (s Store) GetViewBatch(objects *Objects, from *GetOptions) ([]StoreView, []StoreResult, *Failure) {
+	options := getOptions(from)
+	raw := make([]C.mc_store_view_t, len(objects.objects)+1)
+	results, failure := objects.run(func(from *C.go_objects_t, results *C.mc_store_result_t) C.mc_status_t {
+		return C.go_store_get_view(s.name, from, &options, &raw[0], results)
+	})
+	views := make([]StoreView, len(results))
+	for i := range views {
+		views[i] = viewOf(&raw[i])
+	}
+	return views, results, failure
+}
+
+// BufferRelease calls mc_store_buffer_release.
+func (s Store) BufferRelease(buffer uint64) *Failure {
+	return call(func() C.mc_status_t { return C.mc_store_buffer_release(s.name, C.mc_store_buffer_t(buffer)) })
 }
 
 // PutBatch calls mc_store_put_batch.

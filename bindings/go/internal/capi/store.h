@@ -53,24 +53,36 @@ static mc_store_range_t *go_ranges(const go_objects_t *from) {
   return ranges;
 }
 
-static mc_status_t go_store_put(mc_store_t *store, const go_objects_t *from, const mc_store_put_options_t *options,
-                                mc_store_result_t *results) {
+static mc_store_put_t *go_puts(const go_objects_t *from) {
   mc_store_put_t *puts = calloc(from->count, sizeof *puts);
   for (size_t i = 0; puts != NULL && i < from->count; i++) {
     puts[i].key = go_key(from, i);
     puts[i].spans = (const mc_span_t *)(from->pieces + from->objects[i].first_piece);
     puts[i].span_count = from->objects[i].piece_count;
   }
+  return puts;
+}
+
+static mc_status_t go_store_put(mc_store_t *store, const go_objects_t *from, const mc_store_put_options_t *options,
+                                mc_store_result_t *results) {
+  mc_store_put_t *puts = go_puts(from);
   mc_status_t status = mc_store_put_batch(store, puts, from->count, options, results);
   free(puts);
   return status;
 }
 
-static mc_status_t go_store_get(mc_store_t *store, const go_objects_t *from, const mc_store_get_options_t *options,
-                                mc_store_result_t *results) {
-  mc_store_get_t *gets = calloc(from->count, sizeof *gets);
-  mc_store_range_t *ranges = go_ranges(from);
-  for (size_t i = 0; gets != NULL && ranges != NULL && i < from->count; i++) {
+static mc_status_t go_store_put_submit(mc_store_t *store, const go_objects_t *from,
+                                       const mc_store_put_options_t *options, mc_cq_t queue, uint64_t user_data,
+                                       mc_store_result_t *results) {
+  mc_store_put_t *puts = go_puts(from);
+  mc_status_t status = mc_store_put_submit(store, puts, from->count, options, queue, user_data, results);
+  free(puts);
+  return status;
+}
+
+static mc_store_get_t *go_gets(const go_objects_t *from, const mc_store_range_t *ranges) {
+  mc_store_get_t *gets = ranges != NULL ? calloc(from->count, sizeof *gets) : NULL;
+  for (size_t i = 0; gets != NULL && i < from->count; i++) {
     const go_object_t *object = &from->objects[i];
     gets[i].key = go_key(from, i);
     if (object->range_count != 0) {
@@ -81,9 +93,36 @@ static mc_status_t go_store_get(mc_store_t *store, const go_objects_t *from, con
       gets[i].span_count = object->piece_count;
     }
   }
-  mc_status_t status = mc_store_get_batch(store, ranges != NULL ? gets : NULL, from->count, options, results);
+  return gets;
+}
+
+static mc_status_t go_store_get(mc_store_t *store, const go_objects_t *from, const mc_store_get_options_t *options,
+                                mc_store_result_t *results) {
+  mc_store_range_t *ranges = go_ranges(from);
+  mc_store_get_t *gets = go_gets(from, ranges);
+  mc_status_t status = mc_store_get_batch(store, gets, from->count, options, results);
   free(ranges);
   free(gets);
+  return status;
+}
+
+static mc_status_t go_store_get_submit(mc_store_t *store, const go_objects_t *from,
+                                       const mc_store_get_options_t *options, mc_cq_t queue, uint64_t user_data,
+                                       mc_store_result_t *results) {
+  mc_store_range_t *ranges = go_ranges(from);
+  mc_store_get_t *gets = go_gets(from, ranges);
+  mc_status_t status = mc_store_get_submit(store, gets, from->count, options, queue, user_data, results);
+  free(ranges);
+  free(gets);
+  return status;
+}
+
+static mc_status_t go_store_get_view(mc_store_t *store, const go_objects_t *from,
+                                     const mc_store_get_options_t *options, mc_store_view_t *views,
+                                     mc_store_result_t *results) {
+  mc_store_key_t *keys = go_keys(from);
+  mc_status_t status = mc_store_get_view_batch(store, keys, from->count, options, views, results);
+  free(keys);
   return status;
 }
 
