@@ -118,10 +118,12 @@ type ConductorOptions struct {
 	BlockLimit   uint64
 	ContextLimit uint64
 	RequestLimit uint64
+	// Hooks are rules of the caller's own.
+	Hooks ConductorHooks
 }
 
 // Conductor knows who has which blocks and how long everyone's queue is. All methods may be called from several
-// goroutines. Hooks are there in C and C++ alone.
+// goroutines.
 type Conductor struct{ raw capi.Conductor }
 
 // NewConductor makes one, which knows nobody yet. Nil options are all defaults.
@@ -140,7 +142,7 @@ func NewConductor(options *ConductorOptions) (*Conductor, error) {
 		BalancingThreshold: options.BalancingThreshold, CopiedPerSecond: options.CopiedBlocksPerSecond,
 		UsesPerCopy: options.UsesPerCopy, SilenceLimit: options.SilenceLimit.Seconds(), IdleMs: idle,
 		ExplainCount: uint32(options.ExplainCount), BlockLimit: options.BlockLimit, ContextLimit: options.ContextLimit,
-		RequestLimit: options.RequestLimit,
+		RequestLimit: options.RequestLimit, Hooks: options.Hooks.raw(),
 	}
 	for i, class := range options.Classes {
 		from.Classes[i] = capi.ConductorClass{
@@ -324,11 +326,15 @@ type Match struct {
 // Match tells what each rank has of the prompt of a request.
 func (c *Conductor) Match(request *ScheduleRequest) ([]Match, error) {
 	raw, failure := c.raw.Match(uint64(request.Context), request.Tokens, request.Keys)
+	return matchesOf(raw), asError(failure)
+}
+
+func matchesOf(raw []capi.ConductorMatch) []Match {
 	found := make([]Match, len(raw))
 	for i, one := range raw {
 		found[i] = Match{InstanceID(one.Instance), int(one.Rank), one.Blocks, one.Promised}
 	}
-	return found, asError(failure)
+	return found
 }
 
 // ScheduleRequest is a request. Its prompt is Tokens or Keys, those of its full blocks.
@@ -369,8 +375,9 @@ type Rejection struct {
 	Load, Limit float64
 }
 
+var reasons = [...]string{"", "prefill", "decode", "rule"}
+
 func rejectionOf(raw capi.ConductorRejection) *Rejection {
-	reasons := [...]string{"", "prefill", "decode", "rule"}
 	if raw.Reason == 0 || int(raw.Reason) >= len(reasons) {
 		return nil
 	}

@@ -237,3 +237,89 @@ func TestManyRoutersShareAConductor(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 }
+
+func TestHooksDecideInPlaceOfTheBuiltInRules(t *testing.T) {
+	var asked mooncake.Asked
+	var seen []mooncake.Candidate
+	hooks := mooncake.ConductorHooks{
+		Score: func(about *mooncake.Asked, candidates []mooncake.Candidate, prices []float64) error {
+			asked, seen = *about, slices.Clone(candidates)
+			for i := range prices {
+				prices[i] = float64(len(prices) - i)
+			}
+			return nil
+		},
+		Admission: func(about *mooncake.Asked, prospect *mooncake.Prospect, rejection *mooncake.Rejection) (*mooncake.Rejection, error) {
+			if about.Priority == 0 {
+				return rejection, nil
+			}
+			return &mooncake.Rejection{Reason: "rule", RetryAfter: 2 * time.Second, Load: prospect.PrefillLoad, Limit: 0.5}, nil
+		},
+		Cost: func(_ *mooncake.Asked, candidates []mooncake.Candidate) error {
+			for i := range candidates {
+				candidates[i].Queue += 1
+			}
+			return nil
+		},
+	}
+	team := newTeam(t, mooncake.ConductorOptions{Hooks: hooks})
+	team.store(t, team.first, conductorKeys[:6])
+	decision, err := team.Schedule(team.request())
+	must(t, err)
+	if decision.Prefill.Name != "p1" || decision.Queue.Round(time.Millisecond) != time.Second {
+		t.Errorf("%+v", decision)
+	}
+	if asked.Model != "m" || asked.Blocks != 8 || len(seen) != 2 || seen[0].Local != 6 || seen[1].Source != team.first || seen[1].Queue != 1 {
+		t.Errorf("%+v %+v", asked, seen)
+	}
+	urgent := team.request()
+	urgent.Priority = 1
+	decision, err = team.Schedule(urgent)
+	must(t, err)
+	if decision.Rejection == nil || decision.Rejection.Reason != "rule" || decision.Rejection.RetryAfter != 2*time.Second || decision.Rejection.Limit != 0.5 {
+		t.Errorf("%+v", decision.Rejection)
+	}
+}
+
+func TestAHookThatPanicsIsSwitchedOffAndTheBuiltInRuleCounts(t *testing.T) {
+	calls := 0
+	hooks := mooncake.ConductorHooks{StrikeLimit: 2, Budget: time.Minute}
+	hooks.Cost = func(*mooncake.Asked, []mooncake.Candidate) error {
+		calls++
+		panic("no idea")
+	}
+	team := newTeam(t, mooncake.ConductorOptions{Hooks: hooks})
+	for i := 0; i < 5; i++ {
+		decision, err := team.Schedule(team.request())
+		must(t, err)
+		if decision.Prefill.Name == "" {
+			t.Errorf("%+v", decision)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+func TestAHookMayDecideWhatIsCopied(t *testing.T) {
+	var team team
+	hooks := mooncake.ConductorHooks{
+		Replicate: func(_ *mooncake.Asked, found []mooncake.Match, advised *mooncake.Copying) (*mooncake.Copying, error) {
+			if advised != nil || len(found) != 3 {
+				return advised, fmt.Errorf("unexpected: %+v", advised)
+			}
+			return &mooncake.Copying{
+				Sender: mooncake.Place{Instance: team.first}, Receiver: mooncake.Place{Instance: team.second}, From: 1, To: 4,
+			}, nil
+		},
+	}
+	team = newTeam(t, mooncake.ConductorOptions{Hooks: hooks})
+	team.store(t, team.first, conductorKeys[:6])
+	_, err := team.Schedule(team.request())
+	must(t, err)
+	advice, err := team.TakeAdvice()
+	must(t, err)
+	if advice == nil || advice.Sender.Instance != team.first || advice.Receiver.Instance != team.second || advice.From != 1 || !slices.Equal(advice.Keys, conductorKeys[1:4]) {
+		t.Errorf("%+v", advice)
+	}
+}

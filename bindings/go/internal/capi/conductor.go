@@ -53,7 +53,7 @@ func ConductorCreate(from *ConductorOptions) (Conductor, *Failure) {
 	options.context_limit = C.uint64_t(from.ContextLimit)
 	options.request_limit = C.uint64_t(from.RequestLimit)
 	var conductor Conductor
-	failure := call(func() C.mc_status_t { return C.mc_conductor_create(&options, nil, &conductor.name) })
+	failure := createHooked(&options, &from.Hooks, &conductor)
 	return conductor, failure
 }
 
@@ -327,6 +327,10 @@ func (c Conductor) Match(context uint64, tokens []uint32, keys []uint64) ([]Cond
 		}
 		raw = make([]C.mc_conductor_match_t, count)
 	}
+	return matchesOf(raw), nil
+}
+
+func matchesOf(raw []C.mc_conductor_match_t) []ConductorMatch {
 	found := make([]ConductorMatch, len(raw))
 	for i := range raw {
 		found[i] = ConductorMatch{
@@ -336,7 +340,7 @@ func (c Conductor) Match(context uint64, tokens []uint32, keys []uint64) ([]Cond
 			found[i].Blocks[tier] = uint32(raw[i].blocks[tier])
 		}
 	}
-	return found, nil
+	return found
 }
 
 func requestOf(pinner *runtime.Pinner, from *ConductorRequest) (C.mc_conductor_request_t, *Failure) {

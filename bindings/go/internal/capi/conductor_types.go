@@ -16,6 +16,7 @@ type ConductorOptions struct {
 	SilenceGrace, SilenceLimit, FailureSeconds                  float64
 	CopiedPerSecond, CopiedAtOnce, UsesPerCopy                  float64
 	PromiseSeconds                                              float64
+	Hooks                                                       ConductorHooks
 }
 
 // ConductorInfo mirrors mc_conductor_info_t.
