@@ -59,12 +59,6 @@ impl Line {
         (same != 0).then(|| same.trailing_zeros() as usize).filter(|way| *way < self.count())
     }
 
-    /// Whether the key, if it is there at all, is in a line further on.
-    #[inline(always)]
-    pub fn is_passed_by(&self, key: u64) -> bool {
-        self.is_full() && self.keys.iter().all(|own| *own != key)
-    }
-
     #[inline(always)]
     pub fn get(&self, way: usize) -> Block {
         Block {

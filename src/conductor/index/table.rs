@@ -83,7 +83,7 @@ impl Table {
     /// Looks for keys one after the other, while the memory for the next ones is on its way.
     #[inline(always)]
     pub fn search<'a>(&'a self, keys: &'a [u64]) -> Search<'a> {
-        let mut search = Search { table: self, keys, at: 0, homes: [None; FAR] };
+        let mut search = Search { table: self, keys, at: 0, homes: [None; FAR], found: [Found::Not; FAR] };
         (0..FAR).for_each(|at| search.expect(at));
         (0..NEAR).for_each(|at| search.look(at));
         search
@@ -224,9 +224,18 @@ impl Table {
     }
 }
 
-/// How far ahead memory is asked for: a key's home, and the line after it once it is known that the key is not there.
+/// How many keys ahead a key's home is asked for, and looked at: the line after it is asked for only where it has to be.
 const FAR: usize = 16;
 const NEAR: usize = 6;
+
+/// Where a key was found in its home.
+#[derive(Clone, Copy)]
+enum Found {
+    At(u8),
+    /// If anywhere, in a line after it.
+    Later,
+    Not,
+}
 
 /// A search for many keys.
 pub struct Search<'a> {
@@ -235,6 +244,7 @@ pub struct Search<'a> {
     at: usize,
     /// Of the next keys, by their number.
     homes: [Option<&'a Line>; FAR],
+    found: [Found; FAR],
 }
 
 impl<'a> Search<'a> {
@@ -242,17 +252,17 @@ impl<'a> Search<'a> {
     #[inline(always)]
     pub fn next(&mut self) -> Option<(&'a Line, usize)> {
         let key = *self.keys.get(self.at)?;
-        let home = self.homes[self.at % FAR]?;
+        let (home, found) = (self.homes[self.at % FAR]?, self.found[self.at % FAR]);
         self.expect(self.at + FAR);
         self.look(self.at + NEAR);
         self.at += 1;
-        match home.way(key) {
-            Some(way) => Some((home, way)),
-            None if home.is_full() => {
+        match found {
+            Found::At(way) => Some((home, usize::from(way))),
+            Found::Later => {
                 let at = self.table.find(key)?;
                 Some((self.table.line(at), at.way as usize))
             }
-            None => None,
+            Found::Not => None,
         }
     }
 
@@ -266,12 +276,16 @@ impl<'a> Search<'a> {
     }
 
     #[inline(always)]
-    fn look(&self, at: usize) {
-        if let (Some(key), Some(home)) = (self.keys.get(at), self.homes[at % FAR])
-            && home.is_passed_by(*key)
-        {
-            prefetch_after(home);
-        }
+    fn look(&mut self, at: usize) {
+        let (Some(key), Some(home)) = (self.keys.get(at), self.homes[at % FAR]) else { return };
+        self.found[at % FAR] = match home.way(*key) {
+            Some(way) => Found::At(way as u8),
+            None if home.is_full() => {
+                prefetch_after(home);
+                Found::Later
+            }
+            None => Found::Not,
+        };
     }
 }
 
