@@ -115,6 +115,20 @@ fn parts_of_objects_are_verified_and_land_where_they_are_wanted() {
     }
 }
 
+/// All keys in their order, asked for so many at a time.
+fn listed(store: &Store, page: u32) -> Vec<Vec<u8>> {
+    let (mut from, mut keys) = (None, Vec::new());
+    loop {
+        let (listed, next) = store.list(&Matching::default(), from, page, None).expect("a page");
+        keys.extend(listed.into_iter().map(|one| one.key));
+        from = next;
+        if from.is_none() {
+            keys.sort_unstable();
+            return keys;
+        }
+    }
+}
+
 #[test]
 fn keys_are_any_bytes_and_can_be_listed_and_swept() {
     let cluster = Cluster::new(1, 64 * MIB as u64);
@@ -131,19 +145,9 @@ fn keys_are_any_bytes_and_can_be_listed_and_swept() {
         let refused = put(&store, &bad, &[1], &PutOptions::default()).expect_err("no key");
         assert_eq!(refused.code(), Code::InvalidArgument);
     }
-    let (mut from, mut keys) = (None, Vec::new());
-    loop {
-        let (listed, next) = store.list(&Matching::default(), from, 2, None).expect("a page");
-        keys.extend(listed.into_iter().map(|one| one.key));
-        from = next;
-        if from.is_none() {
-            break;
-        }
-    }
-    keys.sort();
     let mut expected = odd.clone();
     expected.sort();
-    assert_eq!(keys, expected);
+    assert_eq!(listed(&store, 2), expected);
     let begins = Matching { prefix: vec![b'x'], ..Default::default() };
     assert_eq!(store.remove_where(&begins, false, None).expect("swept").removed, 1);
     let wrong = Matching { regex: "(".into(), ..Default::default() };
@@ -214,19 +218,9 @@ fn a_hundred_thousand_odd_keys_are_put_found_listed_and_removed() {
         }
         assert_eq!(rooms, contents);
     }
-    let (mut from, mut listed) = (None, Vec::new());
-    loop {
-        let (page, next) = store.list(&Matching::default(), from, 4096, None).expect("a page");
-        listed.extend(page.into_iter().map(|one| one.key));
-        from = next;
-        if from.is_none() {
-            break;
-        }
-    }
-    listed.sort_unstable();
     let mut sorted = all.clone();
     sorted.sort_unstable();
-    assert!(listed == sorted, "{} of {KEYS} are listed", listed.len());
+    assert!(listed(&store, 4096) == sorted, "not all are listed");
     assert_eq!(store.remove_where(&Matching::default(), true, None).expect("swept").removed, KEYS);
     wait_until("memory that is free again", || {
         cluster.master.with(|state, _| state.segments().iter().all(|one| one.used == 0))
