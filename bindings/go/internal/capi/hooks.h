@@ -19,8 +19,8 @@ static mc_status_t go_cost(void *handle, const mc_conductor_asked_t *asked, mc_c
   return mooncakeGoCost((uintptr_t)handle, (mc_conductor_asked_t *)asked, candidates, count);
 }
 
-static mc_status_t go_score(void *handle, const mc_conductor_asked_t *asked,
-                            const mc_conductor_candidate_t *candidates, size_t count, double *prices) {
+static mc_status_t go_score(void *handle, const mc_conductor_asked_t *asked, const mc_conductor_candidate_t *candidates,
+                            size_t count, double *prices) {
   return mooncakeGoScore((uintptr_t)handle, (mc_conductor_asked_t *)asked, (mc_conductor_candidate_t *)candidates,
                          count, prices);
 }

@@ -117,9 +117,8 @@ static mc_status_t go_store_get_submit(mc_store_t *store, const go_objects_t *fr
   return status;
 }
 
-static mc_status_t go_store_get_view(mc_store_t *store, const go_objects_t *from,
-                                     const mc_store_get_options_t *options, mc_store_view_t *views,
-                                     mc_store_result_t *results) {
+static mc_status_t go_store_get_view(mc_store_t *store, const go_objects_t *from, const mc_store_get_options_t *options,
+                                     mc_store_view_t *views, mc_store_result_t *results) {
   mc_store_key_t *keys = go_keys(from);
   mc_status_t status = mc_store_get_view_batch(store, keys, from->count, options, views, results);
   free(keys);
