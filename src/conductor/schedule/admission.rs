@@ -73,9 +73,9 @@ pub struct Decoder {
     pub foreseen: f64,
 }
 
-/// Chooses who decodes: the least time between tokens at `at`, the end of the prefill, among those that have room from
-/// then on.
-pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, at: f64) -> Decoder {
+/// Chooses who decodes: the least time between tokens in the slot in which the prefill ends, among those that have room
+/// from then on.
+pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, slot: i64) -> Decoder {
     let mut chosen = Decoder::default();
     let own = bounded(tokens);
     let mut best = (true, f64::INFINITY);
@@ -83,16 +83,23 @@ pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, at: f64) 
     for (id, instance) in instances.iter() {
         let Some(decoding) = &instance.decoding else { continue };
         let (cost, pace) = (&instance.cost, decoding.pace);
-        let (now, (then, most)) = (decoding.now(), decoding.foreseen(at));
+        let (now, then) = (decoding.now(), decoding.foreseen(slot));
         count += 1.0;
         chosen.load += pace * now.tbt(cost) / class.tbt;
         chosen.foreseen += pace * then.tbt(cost) / class.tbt;
-        let full = decoding::memory(most.saturating_add(own), cost);
         memory = now.with(own).memory(cost).min(memory);
-        memory_then = full.min(memory_then);
-        // Of those without room, the one with the most.
         let tbt = pace * then.with(own).tbt(cost);
-        let price = (full > 1.0, if full > 1.0 { full } else { tbt });
+        // Of those without room, the one with the most.
+        let price = |full: f64| (full > 1.0, if full > 1.0 { full } else { tbt });
+        // To find the most tokens from then on takes time, and they are not less than those of then: for nearly all
+        // that is too much already.
+        let least = then.with(own).memory(cost);
+        if price(least) >= best && least >= memory_then {
+            continue;
+        }
+        let full = decoding::memory(decoding.peak(slot) + own, cost);
+        memory_then = full.min(memory_then);
+        let price = price(full);
         if price < best {
             best = price;
             (chosen.instance, chosen.tbt) = (Some(InstanceId(id)), tbt);

@@ -1,7 +1,7 @@
 //! The decision: what each instance would take, the policy's choice, and what the choice changes.
 
 use super::admission::{Decoder, Rejection, decoder};
-use super::decoding::{Decoding, Stay};
+use super::decoding::{Decoding, Stay, slot};
 use super::group::{Group, Plan, plan};
 use super::instance::{Doubts, Instance};
 use super::queue::LEVELS;
@@ -112,7 +112,8 @@ impl Scheduler {
         let chosen = self.candidates[index];
         let plan = self.plan(request, &class, index, way)?;
         let ttft = plan.ttft();
-        let decoder = decoder(&self.instances, &class, request.tokens, now + ttft);
+        let slot = slot(now + ttft, self.options.horizon);
+        let decoder = decoder(&self.instances, &class, request.tokens, slot);
         let prospect = Prospect {
             chosen,
             way,
@@ -127,7 +128,7 @@ impl Scheduler {
         Ok(Considered { chosen, way, plan, decoder, refusal })
     }
 
-    /// Gives up those whose end was never told, and lets time go on where others decode.
+    /// Gives up those whose end was never told.
     fn forget_endless(&mut self, now: f64) {
         while let Some(request) = at(&mut self.requests, self.decoding.first) {
             if now - request.decodes_since <= self.options.longest_decode {
@@ -135,9 +136,6 @@ impl Scheduler {
             }
             let id = RequestId(self.decoding.first);
             self.lost += u64::from(self.cancelled(id, now).is_ok());
-        }
-        for decoding in self.instances.iter_mut().filter_map(|instance| instance.decoding.as_mut()) {
-            decoding.pass(now);
         }
     }
 
@@ -239,7 +237,11 @@ impl Scheduler {
         let gathering = queue - chosen.queue;
         let decode_seconds =
             request.output.map_or(self.decode_seconds, |tokens| f64::from(tokens) * decoder.tbt);
-        let stay = self.foresee(decoder, now + ttft, decode_seconds, request);
+        // At the end of its stay the context has the output too: on average a half.
+        let tokens = request.tokens.saturating_add(u64::from(request.output.unwrap_or(0) / 2));
+        let stay = self
+            .decoding_of(decoder.instance)
+            .map_or(Stay::NONE, |decoding| decoding.stay(now, now + ttft, decode_seconds, tokens));
         let instance = self.instances.get_mut(chosen.instance.0)?;
         let running = Running {
             prefill: chosen.instance,
@@ -277,12 +279,6 @@ impl Scheduler {
             sender.sends_until = sender.sends_until.max(now) + link_time;
         }
         Ok(RequestId(id))
-    }
-
-    fn foresee(&mut self, decoder: &Decoder, from: f64, seconds: f64, request: &Request) -> Stay {
-        // At the end of its stay the context has the output too: on average a half.
-        let tokens = request.tokens.saturating_add(u64::from(request.output.unwrap_or(0) / 2));
-        self.decoding_of(decoder.instance).map_or(Stay::NONE, |decoding| decoding.stay(from, seconds, tokens))
     }
 
     pub(super) fn decoding_of(&mut self, id: Option<InstanceId>) -> Option<&mut Decoding> {

@@ -63,60 +63,50 @@ pub fn memory(tokens: i64, cost: &Cost) -> f64 {
 /// What is foreseen, slot by slot, as a ring.
 #[derive(Debug)]
 struct Foreseen {
-    requests: [i64; SLOTS],
-    /// Whole numbers below 2^53, which are exact: every processor quickly finds the most of such.
-    tokens: [f64; SLOTS],
+    /// What there is of a moment lies side by side: a decision looks at one moment of every instance.
+    slots: [Batch; SLOTS],
     /// By block the most tokens.
-    peaks: [f64; BLOCKS],
+    peaks: [i64; BLOCKS],
 }
 
 impl Foreseen {
     fn new() -> Box<Foreseen> {
-        Box::new(Foreseen { requests: [0; SLOTS], tokens: [0.0; SLOTS], peaks: [0.0; BLOCKS] })
+        Box::new(Foreseen { slots: [Batch::default(); SLOTS], peaks: [0; BLOCKS] })
     }
 
-    /// Adds to slots that lie side by side.
-    fn add(&mut self, slots: Range<usize>, requests: i64, tokens: f64) {
-        if slots.is_empty() {
-            return;
-        }
-        self.requests[slots.clone()].iter_mut().for_each(|own| *own += requests);
-        self.tokens[slots.clone()].iter_mut().for_each(|own| *own += tokens);
+    /// Changes slots that lie side by side.
+    fn change(&mut self, slots: Range<usize>, change: impl Fn(&mut Batch)) {
+        self.slots[slots.clone()].iter_mut().for_each(change);
         for block in slots.start / BLOCK..slots.end.div_ceil(BLOCK) {
-            self.peaks[block] = most(&self.tokens[block * BLOCK..][..BLOCK]);
+            self.peaks[block] = most(&self.slots[block * BLOCK..][..BLOCK]);
         }
     }
 
-    /// The most tokens in slots that lie side by side.
-    fn peak(&self, slots: Range<usize>) -> f64 {
+    /// The most tokens in slots that lie side by side; nothing if there are none.
+    fn peak(&self, slots: Range<usize>) -> i64 {
         let (first, last) = (slots.start.div_ceil(BLOCK), slots.end / BLOCK);
         if first > last {
-            return most(&self.tokens[slots]);
+            return most(&self.slots[slots]);
         }
-        let whole = most(&self.peaks[first..last]);
+        let whole = self.peaks[first..last].iter().copied().max().unwrap_or(0);
         let (before, after) = (slots.start..first * BLOCK, last * BLOCK..slots.end);
-        whole.max(most(&self.tokens[before])).max(most(&self.tokens[after]))
+        whole.max(most(&self.slots[before])).max(most(&self.slots[after]))
     }
 }
 
-/// Four at a time: each waits for the one before it.
-fn most(numbers: &[f64]) -> f64 {
-    let more = |most: f64, number: f64| if number > most { number } else { most };
-    let (fours, rest) = numbers.as_chunks::<4>();
-    let by_four = fours.iter().fold([f64::NEG_INFINITY; 4], |most, four| {
-        std::array::from_fn(|index| more(most[index], four[index]))
-    });
-    by_four.iter().chain(rest).fold(f64::NEG_INFINITY, |most, number| more(most, *number))
+fn most(slots: &[Batch]) -> i64 {
+    slots.iter().map(|slot| slot.tokens).max().unwrap_or(0)
 }
 
 #[derive(Debug)]
 pub struct Decoding {
-    /// Seconds of a slot.
-    width: f64,
+    /// Seconds that are foreseen.
+    horizon: f64,
     now: Batch,
     /// What the instance said it has beyond what is known here.
     others: Batch,
-    /// The slot of the moment, with which what is foreseen begins.
+    /// With which slot what is foreseen begins: of the moment at which a stay was made last. Nothing is in the last one,
+    /// nor in those behind it.
     at: i64,
     foreseen: Box<Foreseen>,
     /// Observed times between tokens by predicted ones, lately.
@@ -124,23 +114,24 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// `horizon` is how many seconds are foreseen.
     pub fn new(horizon: f64, now: f64) -> Decoding {
-        let width = horizon / SLOTS as f64;
         Decoding {
-            width,
+            horizon,
             now: Batch::default(),
             others: Batch::default(),
-            at: slot(now, width),
+            at: slot(now, horizon),
             foreseen: Foreseen::new(),
             pace: 1.0,
         }
     }
 
-    /// The slots of a stay.
-    pub fn stay(&self, from: f64, seconds: f64, tokens: u64) -> Stay {
-        let first = slot(from, self.width);
-        Stay { from: first, to: slot(from + seconds, self.width).max(first + 1), tokens: bounded(tokens) }
+    /// The slots of a stay. Who comes later than what is foreseen does not count; who goes later goes with its end: both
+    /// for good, or more would be taken back than was added when time has gone on.
+    pub fn stay(&mut self, now: f64, from: f64, seconds: f64, tokens: u64) -> Stay {
+        self.pass(now);
+        let first = slot(from, self.horizon);
+        let last = slot(from + seconds, self.horizon).max(first + 1);
+        Stay { from: self.within(first), to: self.within(last), tokens: bounded(tokens) }
     }
 
     /// Foresees a stay.
@@ -173,41 +164,34 @@ impl Decoding {
         self.with_others(self.now)
     }
 
-    /// What will decode at a time that is not before those of earlier calls, and the most tokens from then on: whoever
-    /// was decided before comes later than that, perhaps, and counts on its place.
-    pub fn foreseen(&self, at: f64) -> (Batch, i64) {
-        let first = self.within(slot(at, self.width));
-        let foreseen = &self.foreseen;
-        let [near, far] = self.ring(first, self.end());
-        let peak = if far.is_empty() { f64::NEG_INFINITY } else { foreseen.peak(far) };
-        let (requests, tokens) = (foreseen.requests[near.start], foreseen.tokens[near.start] as i64);
-        let batch = Batch { requests, tokens };
-        let most = Batch { requests: 0, tokens: foreseen.peak(near).max(peak) as i64 };
-        (self.with_others(batch), self.with_others(most).tokens)
+    /// What will decode in a slot that is not before that of the moment.
+    pub fn foreseen(&self, slot: i64) -> Batch {
+        self.with_others(self.foreseen.slots[index(self.within(slot))])
     }
 
-    /// Time goes on. Nothing is known of the slots that come at the end but what holds before them.
-    pub fn pass(&mut self, now: f64) {
-        let to = slot(now, self.width);
-        if to <= self.at {
-            return;
+    /// The most tokens from that slot on: whoever was decided before comes later, perhaps, and counts on its place.
+    pub fn peak(&self, slot: i64) -> i64 {
+        let [near, far] = self.ring(self.within(slot), self.end());
+        let tokens = self.foreseen.peak(near).max(self.foreseen.peak(far));
+        self.with_others(Batch { requests: 0, tokens }).tokens
+    }
+
+    /// Time goes on, and nothing is known of the slots that come at the end.
+    fn pass(&mut self, now: f64) {
+        let to = slot(now, self.horizon);
+        if to > self.at {
+            // All slots are new if as many passed.
+            for slots in self.ring(self.at.max(to - SLOTS as i64), to) {
+                self.foreseen.change(slots, |slot| *slot = Batch::default());
+            }
+            self.at = to;
         }
-        let last = index(self.end() - 1);
-        let (requests, tokens) = (self.foreseen.requests[last], self.foreseen.tokens[last]);
-        // All slots are new if as many passed.
-        let over = self.at.max(to - SLOTS as i64);
-        for slot in over..to {
-            let own = index(slot);
-            let (had_requests, had_tokens) = (self.foreseen.requests[own], self.foreseen.tokens[own]);
-            self.foreseen.add(own..own + 1, requests - had_requests, tokens - had_tokens);
-        }
-        self.at = to;
     }
 
     fn add(&mut self, stay: &Stay, requests: i64, tokens: i64) {
-        // Who comes later than what is foreseen is not; who goes later goes with its last slot.
-        for slots in self.ring(self.within(stay.from), self.within(stay.to)) {
-            self.foreseen.add(slots, requests, tokens as f64);
+        // What has passed is no longer there.
+        for slots in self.ring(stay.from.max(self.at), stay.to) {
+            self.foreseen.change(slots, |slot| slot.add(requests, tokens));
         }
     }
 
@@ -228,10 +212,7 @@ impl Decoding {
     }
 
     fn with_others(&self, own: Batch) -> Batch {
-        Batch {
-            requests: own.requests + self.others.requests,
-            tokens: own.tokens.saturating_add(self.others.tokens),
-        }
+        Batch { requests: own.requests + self.others.requests, tokens: own.tokens + self.others.tokens }
     }
 }
 
@@ -244,12 +225,10 @@ fn index(slot: i64) -> usize {
     slot.rem_euclid(SLOTS as i64) as usize
 }
 
-/// The clock is finite and a slot has a width. Far ones are as good as never, and can be counted on from.
-fn slot(at: f64, width: f64) -> i64 {
-    let slots = (at / width).clamp(-1e17, 1e17);
-    let whole = slots as i64;
-    // As `floor` would, which is a call.
-    whole - i64::from(whole as f64 > slots)
+/// The slot of an instant, if `horizon` seconds are foreseen. The clock is finite and a slot has a width. Far ones are as
+/// good as never, and can be counted on from.
+pub fn slot(at: f64, horizon: f64) -> i64 {
+    (at / (horizon / SLOTS as f64)).clamp(-1e17, 1e17).floor() as i64
 }
 
 #[cfg(test)]
@@ -257,63 +236,85 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// As many seconds as there are slots.
+    const HORIZON: f64 = SLOTS as f64;
+
+    fn at(decoding: &Decoding, at: f64) -> (i64, i64) {
+        let there = decoding.foreseen(slot(at, decoding.horizon));
+        (there.requests, there.tokens)
+    }
+
     #[test]
     fn those_who_come_count_from_then_and_those_who_go_no_longer() {
-        let mut decoding = Decoding::new(256.0, 0.0);
-        let (early, late) = (decoding.stay(2.0, 10.0, 100), decoding.stay(5.0, 100.0, 1000));
+        let mut decoding = Decoding::new(HORIZON, 0.0);
+        let (early, late) = (decoding.stay(0.0, 2.0, 10.0, 100), decoding.stay(0.0, 5.0, 100.0, 1000));
         decoding.expect(&early);
         decoding.expect(&late);
-        let at = |decoding: &Decoding, at| (decoding.foreseen(at).0.requests, decoding.foreseen(at).0.tokens);
-        for round in 0..2 {
-            assert_eq!(at(&decoding, 11.0), (2, 1100), "{round}");
-            assert_eq!(at(&decoding, 12.0), (1, 1000), "{round}");
-            assert_eq!(at(&decoding, 105.0), (0, 0), "{round}");
-            decoding.pass(10.0);
+        for now in [0.0, 10.0] {
+            decoding.pass(now);
+            assert_eq!(at(&decoding, 11.0), (2, 1100), "{now}");
+            assert_eq!(at(&decoding, 12.0), (1, 1000), "{now}");
+            assert_eq!(at(&decoding, 105.0), (0, 0), "{now}");
         }
         assert_eq!(decoding.now(), Batch::default(), "what is foreseen has not come");
         decoding.forget(&early);
         assert_eq!((at(&decoding, 10.0), at(&decoding, 50.0)), ((1, 1000), (1, 1000)));
-        decoding.pass(1e6);
         assert_eq!(at(&decoding, 1e6), (0, 0));
     }
 
     #[test]
     fn what_the_instance_has_from_others_counts_now_and_later() {
-        let mut decoding = Decoding::new(60.0, 0.0);
+        let mut decoding = Decoding::new(HORIZON, 0.0);
         decoding.enter(50);
         decoding.report(3, 250);
         assert_eq!(decoding.now(), Batch { requests: 3, tokens: 250 });
-        assert_eq!(decoding.foreseen(30.0).0, Batch { requests: 2, tokens: 200 });
+        assert_eq!((at(&decoding, 30.0), decoding.peak(30)), ((2, 200), 200));
         decoding.leave(50);
         decoding.report(0, 0);
         assert_eq!(decoding.now(), Batch::default());
     }
 
+    /// It went with the end of what was foreseen when it came. When it was taken back later, from slots that had come
+    /// at the end since, less than nothing was foreseen there.
+    #[test]
+    fn a_stay_beyond_the_horizon_is_taken_back_from_where_it_was_added() {
+        let mut decoding = Decoding::new(HORIZON, 0.0);
+        let long = decoding.stay(0.0, 200.0, 100.0, 1000);
+        decoding.expect(&long);
+        let short = decoding.stay(50.0, 60.0, 10.0, 1);
+        decoding.expect(&short);
+        decoding.forget(&long);
+        assert_eq!([65.0, 210.0, 260.0, 299.0].map(|then| at(&decoding, then).0), [1, 0, 0, 0]);
+    }
+
     proptest! {
         #[test]
         fn what_is_foreseen_is_a_sum_over_stays(
-            steps in proptest::collection::vec((0.0f64..20.0, 0.0f64..40.0, 0u64..1000, any::<bool>(), 0.0f64..3.0), 1..60),
+            steps in proptest::collection::vec((0.0f64..80.0, 0.0f64..80.0, 0u64..1000, any::<bool>(), 0.0f64..3.0), 1..60),
             ahead in 0.0f64..60.0,
         ) {
-            // Slots of a quarter: none of these stays lies behind what is foreseen.
-            let (mut decoding, mut now, mut stays) = (Decoding::new(64.0, 0.0), 0.0, Vec::new());
+            // Slots of a quarter: some of these stays lie behind what is foreseen, or reach there.
+            let (mut decoding, mut now, mut stays) = (Decoding::new(HORIZON / 4.0, 0.0), 0.0, Vec::new());
             for (from, seconds, tokens, withdraw, passed) in steps {
                 now += passed;
-                decoding.pass(now);
-                let stay = decoding.stay(now + from, seconds, tokens);
+                let stay = decoding.stay(now, now + from, seconds, tokens);
                 decoding.expect(&stay);
                 stays.push(stay);
                 if withdraw {
                     decoding.forget(&stays.swap_remove(tokens as usize % stays.len()));
                 }
             }
-            let at = slot(now + ahead, 0.25);
+            // Whether or not time went on since the last one came.
+            now += ahead;
+            let first = slot(now, decoding.horizon);
             let batch = |at: i64| {
                 let there = stays.iter().filter(|stay| stay.from <= at && at < stay.to);
                 there.fold(Batch::default(), |sum, stay| sum.with(stay.tokens))
             };
-            let most = (at..at + 300).map(|at| batch(at).tokens).max().expect("it is not empty");
-            prop_assert_eq!(decoding.foreseen(now + ahead), (batch(at), most));
+            let most = (first..first + 300).map(|at| batch(at).tokens).max().expect("it is not empty");
+            prop_assert_eq!((decoding.foreseen(first), decoding.peak(first)), (batch(first), most));
+            decoding.pass(now);
+            prop_assert_eq!((decoding.foreseen(first), decoding.peak(first)), (batch(first), most));
         }
     }
 }

@@ -67,7 +67,7 @@ impl Scheduler {
         request.decodes_since = now;
         let (decode, seconds, before) = (request.decode, request.decode_seconds, request.stay);
         let Some(decoding) = self.decoding_of(decode) else { return Ok(()) };
-        let stay = Stay { tokens: before.tokens, ..decoding.stay(now, seconds, 0) };
+        let stay = Stay { tokens: before.tokens, ..decoding.stay(now, now, seconds, 0) };
         decoding.forget(&before);
         decoding.expect(&stay);
         decoding.enter(stay.tokens);

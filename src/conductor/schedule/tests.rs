@@ -507,7 +507,9 @@ proptest! {
         scheduler.cancelled(last.request, now).expect("it is there");
         for id in decoders {
             let decoding = scheduler.decoding_of(Some(id)).expect("it decodes");
-            prop_assert_eq!((decoding.now(), decoding.foreseen(now + 10.0)), Default::default());
+            let then = decoding::slot(now + 10.0, Options::default().horizon);
+            prop_assert_eq!((decoding.now(), decoding.foreseen(then)), Default::default());
+            prop_assert_eq!(decoding.peak(then), 0);
         }
         prop_assert!(scheduler.candidates().iter().all(|one| one.queue == 0.0));
     }
