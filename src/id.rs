@@ -159,10 +159,6 @@ impl<T> Slab<T> {
         })
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
-    }
-
     pub fn drain(&mut self) -> Vec<T> {
         self.free.clear();
         self.live = 0;

@@ -84,16 +84,24 @@ impl Cost {
         f64::from(blocks) * self.block_bytes() / self.link_rate
     }
 
-    /// Prefill with the first `blocks` cached, of which some first have to be loaded from the host or the disk.
-    pub fn prefill(&self, tokens: u64, blocks: u32, on_host: u32, on_disk: u32) -> f64 {
+    /// Loading blocks from the host, and others from the disk, by way of the host.
+    pub fn load(&self, on_host: u32, on_disk: u32) -> f64 {
+        if (on_host, on_disk) == (0, 0) {
+            return 0.0;
+        }
+        self.block_bytes()
+            * (f64::from(on_host) / self.host_rate + f64::from(on_disk) / self.disk_rate.min(self.host_rate))
+    }
+
+    /// Prefill with the first `blocks` cached, some of which first have to be loaded, in `load` seconds.
+    pub fn prefill(&self, tokens: u64, blocks: u32, load: f64) -> f64 {
         let compute = self.prefill.seconds(tokens, self.tokens(blocks));
-        let load = self.block_bytes()
-            * (f64::from(on_host) / self.host_rate + f64::from(on_disk) / self.disk_rate.min(self.host_rate));
-        if self.layers == 0 {
+        if load == 0.0 || self.layers == 0 {
             return load + compute;
         }
         // The first layer waits for its part of the blocks; behind it the slower of the two sets the pace.
-        load.max(compute) + load.min(compute) / f64::from(self.layers)
+        let (less, more) = if load < compute { (load, compute) } else { (compute, load) };
+        more + less / f64::from(self.layers)
     }
 
     /// An error that names the first number that makes no sense.
@@ -146,7 +154,7 @@ mod tests {
         for (tokens, seconds) in
             [(8192, 0.458), (16_384, 1.057), (32_768, 2.678), (65_536, 7.61), (131_072, 24.2)]
         {
-            let found = cost.prefill(tokens, 0, 0, 0);
+            let found = cost.prefill(tokens, 0, 0.0);
             assert!((found / seconds - 1.0).abs() < 0.002, "{tokens} tokens: {found}");
         }
         assert_eq!(cost.kv_bytes_per_token, 327_680.0);
@@ -164,10 +172,11 @@ mod tests {
     fn loading_layer_by_layer_takes_as_long_as_the_slower_of_loading_and_computing() {
         let cost = Cost { layers: 80, ..paper() };
         let (apart, together) = (Cost { layers: 0, ..cost }, cost);
-        let compute = cost.prefill(20_000, 20, 0, 0);
-        let load = 20.0 * cost.block_bytes() / cost.host_rate;
-        assert!((apart.prefill(20_000, 20, 20, 0) - compute - load).abs() < 1e-12);
-        let overlapped = together.prefill(20_000, 20, 20, 0);
+        let compute = cost.prefill(20_000, 20, 0.0);
+        let load = cost.load(20, 0);
+        assert_eq!(load, 20.0 * cost.block_bytes() / cost.host_rate);
+        assert!((apart.prefill(20_000, 20, load) - compute - load).abs() < 1e-12);
+        let overlapped = together.prefill(20_000, 20, load);
         assert!(overlapped > compute && overlapped < compute + load / 40.0, "{overlapped}");
     }
 

@@ -9,7 +9,8 @@ use super::round::{Candidate, Round, Source, Way};
 use super::rules::{Prospect, Rules};
 use super::running::{Running, Stage, at};
 use super::{
-    CLASSES, Class, Decision, InstanceId, Prefix, Request, RequestId, Scheduler, Verdict, index_of, is_time,
+    CLASSES, Class, Decision, InstanceId, Options, Prefix, Request, RequestId, Scheduler, Verdict, index_of,
+    is_time,
 };
 use crate::bail;
 use crate::error::Result;
@@ -96,9 +97,8 @@ impl Scheduler {
         let Some(class) = self.options.classes.get(usize::from(request.class)).copied() else {
             bail!(InvalidArgument, "class {} of a request: it can be 0 to {}", request.class, CLASSES - 1);
         };
-        self.forget_silent(now);
-        self.forget_endless(now);
         self.gather(request, found, now);
+        self.forget_endless(now);
         rules.price(&mut self.candidates);
         let round = Round {
             candidates: &self.candidates,
@@ -160,31 +160,39 @@ impl Scheduler {
 
     /// Fills `candidates`.
     fn gather(&mut self, request: &Request, found: &[Prefix], now: f64) {
-        self.rounds += 1;
-        for prefix in found {
+        self.places.fill(usize::MAX);
+        for (place, prefix) in found.iter().enumerate() {
             // Of an instance that was removed meanwhile nothing is said.
-            if let Some(own) = self.found.get_mut(index_of(prefix.instance)) {
-                *own = (self.rounds, *prefix);
+            if let Some(own) = self.places.get_mut(index_of(prefix.instance)) {
+                *own = place;
             }
         }
-        let best = best(&self.instances, found);
-        let asking = Asking { request, best, eager: self.options.eager, now };
+        let Options { eager, doubts, .. } = self.options;
+        let asking = Asking { request, found, best: best(&self.instances, found), eager, doubts, now };
+        if self.ask(&asking, doubts.limit) {
+            self.forget_silent(now);
+            self.ask(&asking, doubts.limit);
+        }
+        // Those that are gone are asked when there are no others.
+        if self.candidates.is_empty() {
+            self.ask(&asking, f64::INFINITY);
+        }
+    }
+
+    /// Asks those that have not been silent for longer than `limit`. Whether requests wait at one that has.
+    fn ask(&mut self, asking: &Asking<'_>, limit: f64) -> bool {
+        let mut is_waited_for = false;
         self.candidates.clear();
-        for gone in [false, true] {
-            for (id, instance) in self.instances.iter().filter(|(_, instance)| instance.role.prefills()) {
-                let is_gone = instance.silence(now) > self.options.doubts.limit;
-                if is_gone == gone {
-                    let id = InstanceId(id);
-                    let (round, own) = &self.found[index_of(id)];
-                    let own = (*round == self.rounds && own.instance == id).then_some(own);
-                    self.candidates.push(asking.price(id, instance, own, &self.options.doubts));
-                }
+        for (id, instance) in self.instances.iter().filter(|(_, instance)| instance.role.prefills()) {
+            let (id, silence) = (InstanceId(id), instance.silence(asking.now));
+            if silence > limit {
+                is_waited_for |= instance.queue.len() > 0;
+                continue;
             }
-            // Those that are gone are asked when there are no others.
-            if !self.candidates.is_empty() {
-                return;
-            }
+            let own = asking.found.get(self.places[index_of(id)]).filter(|own| own.instance == id);
+            self.candidates.push(asking.price(id, instance, own, silence));
         }
+        is_waited_for
     }
 
     /// The choice with its times, on several instances if that is what it takes to be in time.
@@ -310,24 +318,26 @@ pub fn own_blocks(prefix: &Prefix) -> u32 {
 /// One request, as it is put to each instance.
 struct Asking<'a> {
     request: &'a Request,
+    found: &'a [Prefix],
     best: Best,
     eager: bool,
+    doubts: Doubts,
     now: f64,
 }
 
 impl Asking<'_> {
-    fn price(&self, id: InstanceId, instance: &Instance, own: Option<&Prefix>, doubts: &Doubts) -> Candidate {
+    fn price(&self, id: InstanceId, instance: &Instance, own: Option<&Prefix>, silence: f64) -> Candidate {
         let cost = &instance.cost;
         let most = self.request.tokens.div_ceil(u64::from(cost.block_tokens));
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let [device, host, disk, store] = own.map_or([0; 4], |own| own.blocks).map(|blocks| blocks.min(most));
         let promised = own.map_or(0, |own| own.promised).min(most);
-        let (on_host, on_disk) = (host.saturating_sub(device), disk.saturating_sub(host));
+        let load = cost.load(host.saturating_sub(device), disk.saturating_sub(host));
         // Whoever computes the promised ones is in front of this request.
         let local = disk.max(promised);
-        let compute = |blocks| instance.pace * cost.prefill(self.request.tokens, blocks, on_host, on_disk);
+        let compute = |blocks| instance.pace * cost.prefill(self.request.tokens, blocks, load);
 
-        let doubt = instance.doubt(doubts, self.now);
+        let doubt = instance.doubt(silence, &self.doubts, self.now);
         let queue = instance.queue.wait(usize::from(self.request.priority), self.now) + doubt;
         let is_idle = queue == 0.0 && instance.queue.len() == 0;
         let free_at = if is_idle { instance.queue.free_at() } else { self.now + queue };

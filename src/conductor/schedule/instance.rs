@@ -130,9 +130,9 @@ impl Instance {
         (now - missed).max(0.0)
     }
 
-    /// What its silence and failures count as, in seconds of waiting.
-    pub fn doubt(&self, doubts: &Doubts, now: f64) -> f64 {
-        (self.silence(now) - doubts.grace).max(0.0) + self.trouble_at(now)
+    /// What so much silence and its failures count as, in seconds of waiting.
+    pub fn doubt(&self, silence: f64, doubts: &Doubts, now: f64) -> f64 {
+        (silence - doubts.grace).max(0.0) + self.trouble_at(now)
     }
 
     fn trouble_at(&self, now: f64) -> f64 {

@@ -210,9 +210,8 @@ pub struct Scheduler {
     accuracy: Accuracy,
     replicator: Option<Replicator>,
     candidates: Vec<Candidate>,
-    rounds: u64,
-    /// What was found at an instance, and in which round, by the index of its id.
-    found: Vec<(u64, Prefix)>,
+    /// Where in what was found there is something of an instance, by the index of its id; beyond it if nothing was.
+    places: Vec<usize>,
 }
 
 impl Scheduler {
@@ -261,8 +260,7 @@ impl Scheduler {
             accuracy: Accuracy::default(),
             replicator: options.replication.map(Replicator::new),
             candidates: Vec::new(),
-            rounds: 0,
-            found: Vec::new(),
+            places: Vec::new(),
         })
     }
 
@@ -277,10 +275,7 @@ impl Scheduler {
         instance.decoding = role.decodes().then(|| Decoding::new(self.options.horizon, now));
         instance.fit = self.options.fit_after.map(|count| Fit::new(cost.prefill, count.saturating_mul(4)));
         let id = InstanceId(self.instances.insert(instance)?);
-        let nothing = Prefix { instance: id, blocks: [0; 4], promised: 0 };
-        if self.found.len() <= index_of(id) {
-            self.found.resize(index_of(id) + 1, (0, nothing));
-        }
+        self.places.resize(self.places.len().max(index_of(id) + 1), usize::MAX);
         Ok(id)
     }
 

@@ -184,7 +184,8 @@ impl Scheduler {
                     sender = Some((instance.sends_until, prefix.instance));
                 }
             } else if instance.role.prefills() {
-                let queue = instance.queue.wait(0, now) + instance.doubt(&self.options.doubts, now);
+                let doubt = instance.doubt(instance.silence(now), &self.options.doubts, now);
+                let queue = instance.queue.wait(0, now) + doubt;
                 if receiver.is_none_or(|best| queue < best.0) {
                     receiver = Some((queue, prefix.instance, has));
                 }
