@@ -1,22 +1,23 @@
-//! Taking an index out and putting it back: block by block, a part of the table at a time.
+//! Taking an index out and putting it back: block by block, a chunk at a time.
 
 use super::Tier;
+use super::chunks::Block;
 use super::holders::HolderId;
 use super::places::{PLANES, PROMISED, Word};
-use super::prefix::{PrefixIndex, tick_of};
+use super::prefix::{Found, PrefixIndex, tick_of};
 
 /// The tiers in which a holder has a block: one bit each, `1 << tier`.
 pub type Tiers = u8;
 
 impl PrefixIndex {
-    /// Parts of the index. They only become more; whoever copies part after part up to the last, while events go on,
-    /// misses no block that is there all the time, and may see one twice.
+    /// Parts of the index. Blocks move to lower ones only: whoever copies part after part from the last to the first,
+    /// while events go on, misses no block that is there all the time, and may see one twice.
     pub fn parts(&self) -> usize {
         self.table.parts()
     }
 
-    /// Shows the blocks of one part: the key, for how many seconds it was not seen, and who has it where. Promised
-    /// blocks are left out: they are not there.
+    /// Shows the blocks of one part, none of one that there is not: the key, for how many seconds it was not seen, and
+    /// who has it where. Promised blocks are left out: they are not there.
     pub fn copy_part(&self, part: usize, mut see: impl FnMut(u64, u32, &[(HolderId, Tiers)])) {
         let slots = 0..self.holders.slots();
         let ids: Vec<Option<HolderId>> = slots.map(|slot| self.holders.at(slot)).collect();
@@ -49,11 +50,12 @@ impl PrefixIndex {
         for (holder, tiers) in holders {
             let tiers = tiers & ALL_TIERS;
             if let Some(slot) = self.holders.slot(*holder).filter(|_| tiers != 0) {
-                self.add(slot, tiers, key);
+                let found = Found { here: self.table.find(key), last: None };
+                let (_, at) = self.add(slot, tiers, key, found);
+                if let Some(block) = self.table.get(at) {
+                    self.table.set(at, Block { seen: self.tick.saturating_sub(idle), ..block });
+                }
             }
-        }
-        if let Some(at) = self.table.find(key) {
-            *self.table.get_mut(at).seen = self.tick.saturating_sub(idle);
         }
     }
 }
@@ -76,7 +78,7 @@ mod tests {
     fn copied(from: &PrefixIndex, holders: u32, now: u64) -> PrefixIndex {
         // The ids are the same: holders came in the same order.
         let (mut to, _) = index(holders);
-        for part in 0..from.parts() {
+        for part in (0..from.parts()).rev() {
             from.copy_part(part, |key, idle, held| to.put_back(key, idle, held, now));
         }
         to

@@ -5,8 +5,8 @@
 //! length of the walk times the words of the sets, whatever the index holds.
 
 use super::Tier;
+use super::chunks::Block;
 use super::holders::{HolderId, Holders};
-use super::lines::Block;
 use super::places::{PLANES, PROMISED, STORE, Word};
 use super::prefix::{PrefixIndex, tick_of};
 
@@ -78,9 +78,9 @@ impl PrefixIndex {
         let mut search = self.table.search(keys);
         let mut last = None;
         for length in 0..keys.len() as u32 {
-            let Some((line, way)) = search.next() else { return length };
-            line.see(way, tick);
-            let block = line.get(way);
+            let Some(block) = search.next() else { return length };
+            block.see(tick);
+            let block = block.get();
             // Mostly who has a block has the next one, too, and then nobody drops out.
             if last == Some((block.places, block.generation)) {
                 continue;

@@ -1,11 +1,11 @@
 //! The index of one context: events change it, time wears it off.
 
+use super::chunks::{At, Block};
 use super::clearings::Clearings;
 use super::holders::{Holder, HolderId, Holders};
-use super::lines::{Block, BlockMut};
 use super::places::{ALL_PLANES, PROMISED_ONLY, Places, Wide};
 use super::promises::Promises;
-use super::table::Table;
+use super::table::{AHEAD, Table};
 use super::{Event, Tier};
 use crate::error::Result;
 
@@ -13,15 +13,18 @@ use crate::error::Result;
 const TICK: u64 = 1000;
 /// Blocks swept per key of an event: a round takes as many keys as a quarter of the table has room for.
 const SWEPT_PER_KEY: usize = 4;
-/// How many keys ahead of the one at hand memory is read.
-const AHEAD: usize = 12;
+/// Numbers of blocks suffice for so many, and as much room between them.
+const MOST_BLOCKS: usize = 1 << 30;
 /// Of how many blocks the one not seen for longest makes room in a full index.
 const SAMPLE: usize = 16;
+/// How many blocks at most make room at once: those behind it, without it, mostly are the end of no prefix any more.
+const LEAVE: usize = 16;
 
 /// What bounds the memory of one context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most blocks, at least 1. In a full index a new block takes the place of one that was not seen for long.
+    /// Most blocks, 1 to 2^30; what is beyond counts as that. In a full index new blocks take the place of some that
+    /// were not seen for long.
     pub blocks: usize,
     /// Most promises of blocks at once, at least 1. One more ends the one that would end first.
     pub promises: usize,
@@ -57,14 +60,12 @@ pub struct PrefixIndex {
     pub(super) tick: u32,
 }
 
-/// How far a round over all parts is.
-#[derive(Debug, Default)]
+/// How far a round over all blocks is.
+#[derive(Debug)]
 struct Sweep {
-    part: usize,
-    /// The generation at the beginning of the round: all parts before `part` are at least this clean.
+    at: At,
+    /// The generation at the beginning of the round: all blocks before `at` are at least this clean.
     began: u8,
-    /// Room that may be swept: a part is swept whole, once it suffices for it.
-    credit: usize,
 }
 
 impl PrefixIndex {
@@ -77,7 +78,7 @@ impl PrefixIndex {
             wide: Wide::default(),
             clearings: Clearings::new(),
             promises: Promises::default(),
-            sweep: Sweep::default(),
+            sweep: Sweep { at: At(0), began: 0 },
             tick: 0,
         }
     }
@@ -137,7 +138,12 @@ impl PrefixIndex {
     pub fn promise(&mut self, holder: HolderId, keys: &[u64], deadline: u64, now: u64) -> usize {
         self.pass(now);
         let Some(slot) = self.holders.slot(holder).filter(|_| deadline > now) else { return 0 };
-        let made = keys.iter().filter(|key| self.promise_one(slot, **key, deadline)).count();
+        let mut made = 0;
+        self.each(keys, |index, key, found| {
+            let promised = index.promise_one(slot, key, found, deadline);
+            made += usize::from(promised.is_some());
+            promised.or(found.here)
+        });
         self.sweep_some(keys.len().saturating_mul(SWEPT_PER_KEY));
         made
     }
@@ -145,7 +151,10 @@ impl PrefixIndex {
     /// Takes promises back, those that others made for the same blocks and holder included.
     pub fn withdraw(&mut self, holder: HolderId, keys: &[u64]) {
         if let Some(slot) = self.holders.slot(holder) {
-            keys.iter().for_each(|key| self.end_promise(slot, *key));
+            self.each(keys, |index, key, found| {
+                index.promises.forget((key, slot));
+                index.take(slot, PROMISED_ONLY, found.here)
+            });
         }
     }
 
@@ -159,7 +168,7 @@ impl PrefixIndex {
     fn pass(&mut self, now: u64) {
         self.tick = tick_of(now).max(self.tick);
         while let Some((key, slot)) = self.promises.take_due(now) {
-            self.take(slot, PROMISED_ONLY, key);
+            self.take(slot, PROMISED_ONLY, self.table.find(key));
         }
     }
 
@@ -168,12 +177,12 @@ impl PrefixIndex {
         match *event {
             Event::Stored { holder, tier, keys } => {
                 let slot = self.holders.slot(holder)?;
-                self.each(keys, |index, key| index.store(slot, tier, key));
+                self.each(keys, |index, key, found| Some(index.store(slot, tier, key, found)));
                 Some(keys.len())
             }
             Event::Removed { holder, tier, keys } => {
                 let slot = self.holders.slot(holder)?;
-                self.each(keys, |index, key| index.take(slot, plane(tier), key));
+                self.each(keys, |index, _, found| index.take(slot, plane(tier), found.here));
                 Some(keys.len())
             }
             Event::Cleared { holder, tier } => {
@@ -184,139 +193,145 @@ impl PrefixIndex {
         }
     }
 
-    /// Does something with every key, while the memory for the next ones is on its way.
-    fn each(&mut self, keys: &[u64], mut act: impl FnMut(&mut PrefixIndex, u64)) {
+    /// Does something with every key, while the memory for the next ones is on its way. It says where the block is
+    /// or was, if anywhere: there those after it are expected.
+    fn each(&mut self, keys: &[u64], mut act: impl FnMut(&mut PrefixIndex, u64, Found) -> Option<At>) {
         keys.iter().take(AHEAD).for_each(|key| self.table.expect(*key));
+        let mut last = None;
         for (at, key) in keys.iter().enumerate() {
             if let Some(next) = keys.get(at + AHEAD) {
                 self.table.expect(*next);
             }
-            act(self, *key);
+            let here = self.table.find_behind(last, *key);
+            last = act(self, *key, Found { here, last });
         }
     }
 
-    fn store(&mut self, slot: u16, tier: Tier, key: u64) {
-        let had = self.add(slot, plane(tier), key);
+    fn store(&mut self, slot: u16, tier: Tier, key: u64, found: Found) -> At {
+        let (had, at) = self.add(slot, plane(tier), key, found);
         if had & PROMISED_ONLY != 0 && tier != Tier::Store {
-            self.end_promise(slot, key);
+            self.promises.forget((key, slot));
+            self.take(slot, PROMISED_ONLY, Some(at));
         }
+        at
     }
 
-    fn promise_one(&mut self, slot: u16, key: u64, deadline: u64) -> bool {
-        let had = self.planes(slot, key);
+    /// None if the block is there.
+    fn promise_one(&mut self, slot: u16, key: u64, found: Found, deadline: u64) -> Option<At> {
+        let had = found.here.map_or(0, |at| self.planes(slot, at));
         if had & !PROMISED_ONLY & !plane(Tier::Store) != 0 {
-            return false;
+            return None;
         }
         let open = had & PROMISED_ONLY != 0;
+        let mut found = found;
         while !open && self.promises.len() >= self.limits.promises.max(1) {
-            let Some((key, slot)) = self.promises.take_due(u64::MAX) else { break };
-            self.take(slot, PROMISED_ONLY, key);
+            let Some((other, slot)) = self.promises.take_due(u64::MAX) else { break };
+            self.take(slot, PROMISED_ONLY, self.table.find(other));
+            // It may have been the last that was said of this one.
+            found.here = self.table.find(key);
         }
-        self.add(slot, PROMISED_ONLY, key);
+        let (_, at) = self.add(slot, PROMISED_ONLY, key, found);
         self.promises.make((key, slot), deadline, open);
-        true
-    }
-
-    fn end_promise(&mut self, slot: u16, key: u64) {
-        self.promises.forget((key, slot));
-        self.take(slot, PROMISED_ONLY, key);
+        Some(at)
     }
 
     /// In which planes the slot holds the block.
-    fn planes(&self, slot: u16, key: u64) -> u8 {
-        let Some(block) = self.table.find(key).map(|at| self.table.get(at)) else { return 0 };
+    fn planes(&self, slot: u16, at: At) -> u8 {
+        let Some(block) = self.table.get(at) else { return 0 };
         let void = self.clearings.since(block.generation).map_or(0, |void| void.planes(slot));
         self.wide.planes(block.places, slot) & !void
     }
 
-    /// Adds planes of a slot to a block, which is made if it is new. In which planes the slot had it.
-    pub(super) fn add(&mut self, slot: u16, planes: u8, key: u64) -> u8 {
-        if let Some(at) = self.table.find(key) {
-            let mut block = self.table.get_mut(at);
+    /// Adds planes of a slot to a block, which is made if it is new. In which planes the slot had it, and where it is.
+    pub(super) fn add(&mut self, slot: u16, planes: u8, key: u64, found: Found) -> (u8, At) {
+        if let Some(at) = found.here
+            && let Some(mut block) = self.table.get(at)
+        {
             clean(&mut block, &self.clearings, &mut self.wide);
-            let had = self.wide.planes(*block.places, slot);
-            self.wide.insert(block.places, slot, planes);
-            *block.seen = self.tick;
-            return had;
+            let had = self.wide.planes(block.places, slot);
+            self.wide.insert(&mut block.places, slot, planes);
+            block.seen = self.tick;
+            self.table.set(at, block);
+            return (had, at);
         }
-        if self.table.len() >= self.limits.blocks.max(1) {
+        if self.table.len() >= self.limits.blocks.clamp(1, MOST_BLOCKS) {
             self.make_room(key);
         }
         let (seen, generation) = (self.tick, self.clearings.current());
-        self.table.insert(Block { key, places: Places::one(slot, planes), seen, generation });
-        0
+        (0, self.table.insert(Block { key, places: Places::one(slot, planes), seen, generation }, found.last))
     }
 
     /// Takes planes of a slot off a block, and the block away if nobody else has it.
-    fn take(&mut self, slot: u16, planes: u8, key: u64) {
-        let Some(at) = self.table.find(key) else { return };
-        let mut block = self.table.get_mut(at);
+    fn take(&mut self, slot: u16, planes: u8, at: Option<At>) -> Option<At> {
+        let mut block = self.table.get(at?)?;
         clean(&mut block, &self.clearings, &mut self.wide);
-        self.wide.remove(block.places, slot, planes);
-        if block.places.is_empty() {
-            self.table.remove(at);
-        }
+        self.wide.remove(&mut block.places, slot, planes);
+        self.table.set(at?, block);
+        at
     }
 
-    /// Of the blocks that stand nearest to where a new key comes, drops the one that was not seen for longest.
+    /// Of some blocks, drops the one that was not seen for longest, and those behind it that are as old.
     fn make_room(&mut self, key: u64) {
         let oldest = self.table.near(key, SAMPLE).min_by_key(|(_, block)| block.seen);
-        if let Some(at) = oldest.map(|(at, _)| at) {
-            self.wide.release(self.table.remove(at).places);
+        let Some((mut at, Block { seen: oldest, .. })) = oldest else { return };
+        for _ in 0..LEAVE {
+            if self.table.get(at).is_none_or(|block| block.seen > oldest) {
+                return;
+            }
+            if let Some(block) = self.table.remove(at) {
+                self.wide.release(block.places);
+            }
+            at = at.next();
         }
     }
 
     fn clear(&mut self, slot: u16, planes: u8) {
         while self.clearings.is_full() {
-            self.sweep_part();
+            self.sweep_one();
         }
         self.clearings.clear(slot, planes);
     }
 
-    /// Sweeps part after part, as far as the room suffices that was granted for it so far.
+    /// Sweeps room for so many blocks, once round at most.
     fn sweep_some(&mut self, room: usize) {
-        self.sweep.credit = self.sweep.credit.saturating_add(room);
-        let mut swept = 0;
-        while self.sweep.credit >= self.table.room(self.sweep.part) {
-            if swept == self.table.parts() {
-                self.sweep.credit = 0;
-                return;
-            }
-            self.sweep.credit -= self.sweep_part();
-            swept += 1;
-        }
+        (0..room.min(self.table.room())).for_each(|_| self.sweep_one());
     }
 
-    /// Cleans one part and drops what is idle in it. How much room it had.
-    fn sweep_part(&mut self) -> usize {
+    /// Cleans one block, drops it if it is idle, and has what is left stand together.
+    fn sweep_one(&mut self) {
         let PrefixIndex { table, wide, clearings, sweep, .. } = self;
-        if sweep.part == 0 {
+        if sweep.at >= table.end() {
+            sweep.at = At(0);
+            clearings.forget_before(sweep.began);
             sweep.began = clearings.current();
         }
-        let oldest = self.tick.saturating_sub(tick_of(self.limits.idle));
-        let room = table.room(sweep.part);
-        table.retain(sweep.part, |mut block| {
-            clean(&mut block, clearings, wide);
-            let idle = *block.seen < oldest;
-            if idle {
-                wide.release(*block.places);
-            }
-            !idle && !block.places.is_empty()
-        });
-        sweep.part += 1;
-        if sweep.part == table.parts() {
-            sweep.part = 0;
-            clearings.forget_before(sweep.began);
+        let at = sweep.at;
+        sweep.at = at.next();
+        let Some(found) = table.get(at) else { return };
+        let mut block = found;
+        clean(&mut block, clearings, wide);
+        if block.seen < self.tick.saturating_sub(tick_of(self.limits.idle)) {
+            wide.release(std::mem::take(&mut block.places));
         }
-        room
+        if block != found {
+            table.set(at, block);
+        }
+        table.gather(at);
     }
 }
 
+/// Where a block is, if it is in the index, and where the one before it is.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub here: Option<At>,
+    pub last: Option<At>,
+}
+
 /// Takes off a block what is void. What is left may be nothing.
-fn clean(block: &mut BlockMut<'_>, clearings: &Clearings, wide: &mut Wide) {
-    if let Some(void) = clearings.since(*block.generation) {
-        wide.subtract(block.places, void);
-        *block.generation = clearings.current();
+fn clean(block: &mut Block, clearings: &Clearings, wide: &mut Wide) {
+    if let Some(void) = clearings.since(block.generation) {
+        wide.subtract(&mut block.places, void);
+        block.generation = clearings.current();
     }
 }
 

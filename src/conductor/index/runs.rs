@@ -79,17 +79,17 @@ impl Runs {
     pub fn take(&mut self, count: usize) -> Run {
         let few = self.lines < FEW || count > PAGE;
         self.lines += count;
-        let count_u32 = count as u32;
         if few {
             let lines = std::iter::repeat_with(Line::default).take(count).collect();
-            return Run { chunk: self.add(Chunk::Run(lines)), first: 0, count: count_u32 };
+            return Run { chunk: self.add(Chunk::Run(lines)), first: 0, count: count as u32 };
         }
+        let count = count as u32;
         let mut chunks = self.chunks.iter_mut().enumerate();
-        if let Some((chunk, first)) = chunks.find_map(|(at, chunk)| Some((at, chunk.fit(count_u32)?))) {
-            return Run { chunk: chunk as u32, first, count: count_u32 };
+        if let Some((chunk, first)) = chunks.find_map(|(at, chunk)| Some((at, chunk.fit(count)?))) {
+            return Run { chunk: chunk as u32, first, count };
         }
-        let rest = Vec::from_iter((count < PAGE).then_some(count_u32..PAGE as u32));
-        Run { chunk: self.add(Chunk::Page(Huge::boxed(), rest)), first: 0, count: count_u32 }
+        let rest = Vec::from_iter((count < PAGE as u32).then_some(count..PAGE as u32));
+        Run { chunk: self.add(Chunk::Page(Huge::boxed(), rest)), first: 0, count }
     }
 
     pub fn give_back(&mut self, run: Run) {
@@ -143,12 +143,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    use super::super::lines::{self, Block};
-    use super::super::places::Places;
-
-    fn block(key: u64) -> Block {
-        Block { key, places: Places::one(0, 1), seen: 0, generation: 0 }
-    }
+    use super::super::chunks::At;
+    use super::super::lines;
 
     fn pages(runs: &Runs) -> usize {
         runs.chunks.iter().filter(|chunk| matches!(chunk, Chunk::Page(..))).count()
@@ -179,14 +175,14 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 1..PAGE / 3, 0usize..100), 1..60),
         ) {
             let mut runs = Runs { lines: FEW, ..Runs::default() };
-            let mut held: Vec<(u64, Run)> = Vec::new();
+            let mut held: Vec<(u32, Run)> = Vec::new();
             for (number, (take, count, which)) in steps.into_iter().enumerate() {
                 if take || held.is_empty() {
-                    let (key, run) = (number as u64, runs.take(count));
+                    let (key, run) = (number as u32, runs.take(count));
                     prop_assert!(run.len() == count);
                     for line in runs.lines_mut(&run) {
-                        prop_assert_eq!(line.count(), 0);
-                        lines::put(std::slice::from_mut(line), 0, block(key));
+                        prop_assert_eq!(line.numbers().count(), 0);
+                        lines::put(std::slice::from_mut(line), 0, 7, At(key));
                     }
                     held.push((key, run));
                 } else {
@@ -194,8 +190,8 @@ mod tests {
                     runs.give_back(run);
                 }
                 for (key, run) in &held {
-                    let found = lines::find(runs.lines(run), 0, *key);
-                    prop_assert_eq!(found, Some((0, 0)));
+                    let found = lines::find(runs.lines(run), 0, 7, |_| true);
+                    prop_assert_eq!(found, Some((At(*key), (0, 0))));
                 }
             }
             held.into_iter().for_each(|(_, run)| runs.give_back(run));

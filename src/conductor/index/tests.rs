@@ -140,7 +140,7 @@ fn a_full_index_keeps_the_blocks_that_were_matched_lately() {
     }
     assert_eq!(matched(&index, ids[5], &hot, 9000).within(Tier::Device), 500);
     stored(&mut index, ids[0], Tier::Device, &(5000..6000).collect::<Vec<_>>(), 9000);
-    assert_eq!(index.len(), 2000);
+    assert!((1984..=2000).contains(&index.len()), "{}", index.len());
     // A third of all had to go. Who goes is the oldest of a sample, so few of the others went with them.
     let there = |keys: &[u64]| {
         keys.iter().filter(|key| matched(&index, ids[0], &[**key], 9000).blocks[0] == 1).count()

@@ -266,12 +266,9 @@ impl Writer {
             self.u32(number);
             self.u32(rank);
         }
-        let mut part = 0;
-        loop {
+        let parts = space.indexed.read().index.parts();
+        for part in (0..parts).rev() {
             let indexed = space.indexed.read();
-            if part >= indexed.index.parts() {
-                break;
-            }
             let at = self.0.len();
             let mut count = 0;
             self.u32(0);
@@ -283,7 +280,6 @@ impl Writer {
             } else {
                 self.0[at..at + 4].copy_from_slice(&count.to_le_bytes());
             }
-            part += 1;
         }
         self.u32(0);
     }
