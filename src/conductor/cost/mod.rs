@@ -5,7 +5,7 @@
 //!   fit.rs       the numbers of prefill, from what instances report
 //! ```
 //!
-//! All times are seconds, all rates bytes per second. Every number can be set; [`Cost::check`] tells which one cannot be.
+//! All times are seconds, all rates bytes per second. Every number of a [`Cost`] can be set; [`Cost::check`] tells which one cannot be.
 
 mod fit;
 mod presets;
@@ -54,6 +54,42 @@ pub struct Decode {
     pub per_token: f64,
 }
 
+/// What follows from a cost, worked out once: whoever asks hundreds of instances has no time to divide.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Seconds per block.
+    link: f64,
+    host: f64,
+    disk: f64,
+    /// How much of what overlaps does not.
+    exposed: f64,
+    /// How much of the memory for caches a token takes.
+    token: f64,
+}
+
+impl Rates {
+    /// Moving blocks here from another instance or the store, over a link with nothing else on it.
+    pub fn transfer(&self, blocks: u32) -> f64 {
+        f64::from(blocks) * self.link
+    }
+
+    /// Loading blocks from the host, and others from the disk, by way of the host.
+    pub fn load(&self, on_host: u32, on_disk: u32) -> f64 {
+        f64::from(on_host) * self.host + f64::from(on_disk) * self.disk
+    }
+
+    /// Loading, and computing meanwhile as far as that is possible.
+    pub fn overlapped(&self, load: f64, compute: f64) -> f64 {
+        let (less, more) = if load < compute { (load, compute) } else { (compute, load) };
+        more + less * self.exposed
+    }
+
+    /// How much of the memory for caches so many tokens take.
+    pub fn memory(&self, tokens: i64) -> f64 {
+        tokens.max(0) as f64 * self.token
+    }
+}
+
 impl Prefill {
     /// A prompt of `tokens` of which the first `prefix` are cached. The last token is computed in any case.
     pub fn seconds(&self, tokens: u64, prefix: u64) -> f64 {
@@ -79,29 +115,21 @@ impl Cost {
         u64::from(blocks) * u64::from(self.block_tokens)
     }
 
-    /// Moving blocks here from another instance or the store, over a link with nothing else on it.
-    pub fn transfer(&self, blocks: u32) -> f64 {
-        f64::from(blocks) * self.block_bytes() / self.link_rate
+    /// Prefill with the first `blocks` cached, on the device.
+    pub fn prefill(&self, tokens: u64, blocks: u32) -> f64 {
+        self.prefill.seconds(tokens, self.tokens(blocks))
     }
 
-    /// Loading blocks from the host, and others from the disk, by way of the host.
-    pub fn load(&self, on_host: u32, on_disk: u32) -> f64 {
-        if (on_host, on_disk) == (0, 0) {
-            return 0.0;
+    pub fn rates(&self) -> Rates {
+        let bytes = self.block_bytes();
+        Rates {
+            link: bytes / self.link_rate,
+            host: bytes / self.host_rate,
+            disk: bytes / self.disk_rate.min(self.host_rate),
+            // The first layer waits for its part of the blocks; behind it the slower of the two sets the pace.
+            exposed: if self.layers == 0 { 1.0 } else { 1.0 / f64::from(self.layers) },
+            token: 1.0 / self.kv_tokens as f64,
         }
-        self.block_bytes()
-            * (f64::from(on_host) / self.host_rate + f64::from(on_disk) / self.disk_rate.min(self.host_rate))
-    }
-
-    /// Prefill with the first `blocks` cached, some of which first have to be loaded, in `load` seconds.
-    pub fn prefill(&self, tokens: u64, blocks: u32, load: f64) -> f64 {
-        let compute = self.prefill.seconds(tokens, self.tokens(blocks));
-        if load == 0.0 || self.layers == 0 {
-            return load + compute;
-        }
-        // The first layer waits for its part of the blocks; behind it the slower of the two sets the pace.
-        let (less, more) = if load < compute { (load, compute) } else { (compute, load) };
-        more + less / f64::from(self.layers)
     }
 
     /// An error that names the first number that makes no sense.
@@ -154,7 +182,7 @@ mod tests {
         for (tokens, seconds) in
             [(8192, 0.458), (16_384, 1.057), (32_768, 2.678), (65_536, 7.61), (131_072, 24.2)]
         {
-            let found = cost.prefill(tokens, 0, 0.0);
+            let found = cost.prefill(tokens, 0);
             assert!((found / seconds - 1.0).abs() < 0.002, "{tokens} tokens: {found}");
         }
         assert_eq!(cost.kv_bytes_per_token, 327_680.0);
@@ -172,11 +200,11 @@ mod tests {
     fn loading_layer_by_layer_takes_as_long_as_the_slower_of_loading_and_computing() {
         let cost = Cost { layers: 80, ..paper() };
         let (apart, together) = (Cost { layers: 0, ..cost }, cost);
-        let compute = cost.prefill(20_000, 20, 0.0);
-        let load = cost.load(20, 0);
-        assert_eq!(load, 20.0 * cost.block_bytes() / cost.host_rate);
-        assert!((apart.prefill(20_000, 20, load) - compute - load).abs() < 1e-12);
-        let overlapped = together.prefill(20_000, 20, load);
+        let compute = cost.prefill(20_000, 20);
+        let load = cost.rates().load(20, 0);
+        assert!((load - 20.0 * cost.block_bytes() / cost.host_rate).abs() < 1e-12);
+        assert!((apart.rates().overlapped(load, compute) - compute - load).abs() < 1e-12);
+        let overlapped = together.rates().overlapped(load, compute);
         assert!(overlapped > compute && overlapped < compute + load / 40.0, "{overlapped}");
     }
 

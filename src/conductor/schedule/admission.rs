@@ -8,7 +8,7 @@
 //! rejection) decides by what will have changed when the prefill ends: prefill and decode then are busy in turns.
 //! Looking at what is foreseen for that moment removes the swing.
 
-use super::decoding::{self, bounded};
+use super::decoding::bounded;
 use super::instance::Instance;
 use super::running::{RequestId, Stage};
 use super::{Class, InstanceId, Request, Scheduler, is_time};
@@ -82,22 +82,22 @@ pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, slot: i64
     let (mut count, mut memory, mut memory_then) = (0.0, f64::INFINITY, f64::INFINITY);
     for (id, instance) in instances.iter() {
         let Some(decoding) = &instance.decoding else { continue };
-        let (cost, pace) = (&instance.cost, decoding.pace);
+        let (cost, rates, pace) = (&instance.cost, &instance.rates, decoding.pace);
         let (now, then) = (decoding.now(), decoding.foreseen(slot));
         count += 1.0;
-        chosen.load += pace * now.tbt(cost) / class.tbt;
-        chosen.foreseen += pace * then.tbt(cost) / class.tbt;
-        memory = now.with(own).memory(cost).min(memory);
+        chosen.load += pace * now.tbt(cost);
+        chosen.foreseen += pace * then.tbt(cost);
+        memory = now.with(own).memory(rates).min(memory);
         let tbt = pace * then.with(own).tbt(cost);
         // Of those without room, the one with the most.
         let price = |full: f64| (full > 1.0, if full > 1.0 { full } else { tbt });
         // To find the most tokens from then on takes time, and they are not less than those of then: for nearly all
         // that is too much already.
-        let least = then.with(own).memory(cost);
+        let least = then.with(own).memory(rates);
         if price(least) >= best && least >= memory_then {
             continue;
         }
-        let full = decoding::memory(decoding.peak(slot) + own, cost);
+        let full = rates.memory(decoding.peak(slot) + own);
         memory_then = full.min(memory_then);
         let price = price(full);
         if price < best {
@@ -106,8 +106,9 @@ pub fn decoder(instances: &Slab<Instance>, class: &Class, tokens: u64, slot: i64
         }
     }
     if count > 0.0 {
-        chosen.load = (chosen.load / count).max(memory);
-        chosen.foreseen = (chosen.foreseen / count).max(memory_then);
+        let all = count * class.tbt;
+        chosen.load = (chosen.load / all).max(memory);
+        chosen.foreseen = (chosen.foreseen / all).max(memory_then);
     }
     chosen
 }
@@ -149,7 +150,7 @@ impl Scheduler {
         let class = &self.options.classes[request.class];
         let (batch, cost) = (decoding.now(), &instance.cost);
         let tbt = decoding.pace * batch.tbt(cost) / class.tbt;
-        let load = tbt.max(batch.with(request.stay.tokens).memory(cost));
+        let load = tbt.max(batch.with(request.stay.tokens).memory(&instance.rates));
         Ok(self.over(class, Reason::Decode, load, self.decode_relief(class, load)))
     }
 

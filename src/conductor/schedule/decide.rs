@@ -4,7 +4,7 @@ use super::admission::{Decoder, Rejection, decoder};
 use super::decoding::{Decoding, Stay, slot};
 use super::group::{Group, Plan, plan};
 use super::instance::{Doubts, Instance};
-use super::queue::LEVELS;
+use super::queue::{LEVELS, larger};
 use super::round::{Candidate, Round, Source, Way};
 use super::rules::{Prospect, Rules};
 use super::running::{Running, Stage, at};
@@ -280,7 +280,7 @@ impl Scheduler {
             decoding.expect(&stay);
         }
         let instance = self.instances.get(chosen.instance.0)?;
-        let link_time = instance.cost.transfer(decision.moved);
+        let link_time = instance.rates.transfer(decision.moved);
         if let Source::Instance(sender) = decision.source
             && let Ok(sender) = self.instances.get_mut(sender.0)
         {
@@ -327,15 +327,23 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     fn price(&self, id: InstanceId, instance: &Instance, own: Option<&Prefix>, silence: f64) -> Candidate {
-        let cost = &instance.cost;
-        let most = self.request.tokens.div_ceil(u64::from(cost.block_tokens));
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let [device, host, disk, store] = own.map_or([0; 4], |own| own.blocks).map(|blocks| blocks.min(most));
-        let promised = own.map_or(0, |own| own.promised).min(most);
-        let load = cost.load(host.saturating_sub(device), disk.saturating_sub(host));
+        let (cost, rates) = (&instance.cost, &instance.rates);
+        let (blocks, promised) = own.map_or(([0; 4], 0), |own| (own.blocks, own.promised));
+        // Those of another prompt that goes on behind this one do not count: to find out takes a division.
+        let is_longer =
+            blocks.iter().chain([&promised]).any(|blocks| cost.tokens(*blocks) > self.request.tokens);
+        let most = if is_longer {
+            u32::try_from(self.request.tokens.div_ceil(u64::from(cost.block_tokens))).unwrap_or(u32::MAX)
+        } else {
+            u32::MAX
+        };
+        let [device, host, disk, store] = blocks.map(|blocks| blocks.min(most));
+        let promised = promised.min(most);
+        let load = rates.load(host.saturating_sub(device), disk.saturating_sub(host));
         // Whoever computes the promised ones is in front of this request.
         let local = disk.max(promised);
-        let compute = |blocks| instance.pace * cost.prefill(self.request.tokens, blocks, load);
+        let compute =
+            |blocks| instance.pace * rates.overlapped(load, cost.prefill(self.request.tokens, blocks));
 
         let doubt = instance.doubt(silence, &self.doubts, self.now);
         let queue = instance.queue.wait(usize::from(self.request.priority), self.now) + doubt;
@@ -345,9 +353,9 @@ impl Asking<'_> {
         let (reach, source, wait) = self.reach(local, store);
         let recompute = compute(local);
         let (transfer, rest) = if reach > local {
-            let moving = wait + cost.transfer(reach - local);
+            let moving = wait + rates.transfer(reach - local);
             // What moves while the request waits takes no time of its own.
-            (if self.eager { (moving - queue).max(0.0) } else { moving }, compute(reach))
+            (if self.eager { larger(moving - queue, 0.0) } else { moving }, compute(reach))
         } else {
             (0.0, recompute)
         };
@@ -362,7 +370,7 @@ impl Asking<'_> {
         }
         match best.from {
             Some(from) if best.blocks > local => {
-                let wait = if self.eager { (best.sends_until - self.now).max(0.0) } else { 0.0 };
+                let wait = if self.eager { larger(best.sends_until - self.now, 0.0) } else { 0.0 };
                 (best.blocks, Source::Instance(from), wait)
             }
             _ => (local, Source::Nowhere, 0.0),

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::conductor::cost::Cost;
+use crate::conductor::cost::{Cost, Rates};
 
 /// Slots of time that are foreseen, that of the moment included; what lies behind them is put into the last one.
 const SLOTS: usize = 256;
@@ -50,14 +50,9 @@ impl Batch {
         cost.decode.seconds(self.requests.max(0) as f64, self.tokens.max(0) as f64)
     }
 
-    pub fn memory(self, cost: &Cost) -> f64 {
-        memory(self.tokens, cost)
+    pub fn memory(self, rates: &Rates) -> f64 {
+        rates.memory(self.tokens)
     }
-}
-
-/// How much of the memory for caches so many tokens take.
-pub fn memory(tokens: i64, cost: &Cost) -> f64 {
-    tokens.max(0) as f64 / cost.kv_tokens as f64
 }
 
 /// What is foreseen, slot by slot, as a ring.

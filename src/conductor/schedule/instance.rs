@@ -1,8 +1,8 @@
 //! An instance as the scheduler knows it: its cost, its queue, and how far it is to be trusted.
 
 use super::decoding::Decoding;
-use super::queue::Queue;
-use crate::conductor::cost::{Cost, Fit};
+use super::queue::{Queue, larger};
+use crate::conductor::cost::{Cost, Fit, Rates};
 
 /// An instance until it is removed: one that is added again has another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +72,8 @@ const FAILURE_HALF_LIFE: f64 = 10.0;
 pub struct Instance {
     pub role: Role,
     pub cost: Cost,
+    /// Of the cost.
+    pub rates: Rates,
     pub queue: Queue,
     /// If it decodes.
     pub decoding: Option<Decoding>,
@@ -92,6 +94,7 @@ impl Instance {
         Instance {
             role,
             cost,
+            rates: cost.rates(),
             queue: Queue::default(),
             decoding: None,
             sends_until: f64::NEG_INFINITY,
@@ -124,15 +127,15 @@ impl Instance {
     pub fn silence(&self, now: f64) -> f64 {
         let missed = match self.queue.due() {
             _ if self.reports => self.heard,
-            Some(due) => due.max(self.heard),
+            Some(due) => larger(due, self.heard),
             None => return 0.0,
         };
-        (now - missed).max(0.0)
+        larger(now - missed, 0.0)
     }
 
     /// What so much silence and its failures count as, in seconds of waiting.
     pub fn doubt(&self, silence: f64, doubts: &Doubts, now: f64) -> f64 {
-        (silence - doubts.grace).max(0.0) + self.trouble_at(now)
+        larger(silence - doubts.grace, 0.0) + self.trouble_at(now)
     }
 
     fn trouble_at(&self, now: f64) -> f64 {

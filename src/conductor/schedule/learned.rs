@@ -53,7 +53,8 @@ impl Scheduler {
     /// Gives an instance another cost: what was learnt of the one before is forgotten.
     pub fn set_cost(&mut self, id: InstanceId, cost: Cost) -> Result<()> {
         cost.check()?;
-        self.instances.get_mut(id.0)?.cost = cost;
+        let instance = self.instances.get_mut(id.0)?;
+        (instance.cost, instance.rates) = (cost, cost.rates());
         self.teach(id, &Learned { prefill: cost.prefill, pace: 1.0, decode_pace: 1.0 })
     }
 

@@ -64,7 +64,7 @@ impl Queue {
     /// How long a request of this level waits. Those behind a first one that is late wait for all their own work.
     pub fn wait(&self, level: usize, now: f64) -> f64 {
         let behind = if self.length > 0 { self.pending() - self.first_work } else { 0.0 };
-        let all = (self.free_at - now).max(behind).max(0.0);
+        let all = larger(larger(self.free_at - now, behind), 0.0);
         if level == 0 || self.length == 0 {
             return all;
         }
@@ -130,4 +130,9 @@ impl Queue {
         self.free_at = (now + (self.pending() - done).max(0.0)).max(self.held_until);
         begun
     }
+}
+
+/// Of two that are numbers: `max` would ask that first.
+pub fn larger(one: f64, other: f64) -> f64 {
+    if one > other { one } else { other }
 }

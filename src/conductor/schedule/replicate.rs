@@ -155,7 +155,7 @@ impl Scheduler {
         }
         let Some(to) = hottest else { return Ok(None) };
         let Some((sender, receiver, from)) = self.pair(found, to, now) else { return Ok(None) };
-        let link_time = self.instances.get(receiver.0)?.cost.transfer(to - from);
+        let link_time = self.instances.get(receiver.0)?.rates.transfer(to - from);
         let is_paid = self.replicator.as_mut().is_some_and(|replicator| replicator.pay(to - from, now));
         if !is_paid {
             return Ok(None);

@@ -237,9 +237,9 @@ impl<'a> World<'a> {
 
     fn prefill(&mut self, number: usize, chosen: usize, tokens: u64, decision: &Decision, now: f64) {
         let cost = &self.setup.cost;
-        let mut compute = cost.prefill(tokens, decision.reused, 0.0);
+        let mut compute = cost.prefill(tokens, decision.reused);
         let mut start = self.busy_until[chosen].max(now);
-        let mut transfer = cost.transfer(decision.moved);
+        let mut transfer = cost.rates().transfer(decision.moved);
         if let Some(full) = self.setup.full {
             compute *= 1.0 + full.noise * even(number as u64);
             if let Source::Instance(sender) = decision.source {
