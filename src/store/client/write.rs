@@ -8,6 +8,7 @@ use prost::Message;
 use super::calls::{Outgoing, ask_all};
 use super::memory::Borrowed;
 use super::nodes::{Attachment, NodeLink};
+use super::pieces::BlockSums;
 use super::put::{Granted, Put, TOGETHER, unanswered};
 use super::read::extent_of;
 use super::{Store, pieces};
@@ -315,7 +316,7 @@ impl Store {
         }
         let deadline = Some(clock::until(until));
         match self.run(requests, BatchOptions { deadline, ..Default::default() }) {
-            Ok(failed) => {
+            Ok((failed, _)) => {
                 for (index, error) in failed {
                     let put = &mut granted[owners[index]];
                     put.is_in_doubt = true;
@@ -330,12 +331,12 @@ impl Store {
         }
     }
 
-    /// Runs a batch to its end: which requests failed, and why.
+    /// Runs a batch to its end: which requests failed, and why; and sums of what was read.
     pub(super) fn run(
         &self,
         requests: Vec<crate::error::Result<Request>>,
         options: BatchOptions,
-    ) -> crate::error::Result<Vec<(usize, Error)>> {
+    ) -> crate::error::Result<(Vec<(usize, Error)>, BlockSums)> {
         let count = requests.len();
         let id = self.engine.submit(requests.into_iter(), options)?;
         // Batches end by their deadlines; what the peer does not confirm ends soon after.
@@ -354,8 +355,9 @@ impl Store {
                 }
             }
         }
+        let sums = BlockSums(self.engine.sums(id)?);
         self.engine.release(id)?;
-        Ok(failed)
+        Ok((failed, sums))
     }
 
     /// As `settle`, for calls by which nodes commit.
@@ -471,7 +473,7 @@ pub(super) fn data_length(entry: &Entry) -> u64 {
 fn stripe_of(from: &[Mem], put: &Granted, entry: &Entry) -> (Vec<Mem>, Vec<u8>) {
     let first = stripe_length(put.size, entry.stripes.into(), 0);
     let stripe = pieces::window(from, first * u64::from(entry.stripe), data_length(entry));
-    let footer = footer::encode(entry.generation, &pieces::checksums(&stripe));
+    let footer = footer::encode(entry.generation, &pieces::checksums(&stripe, &BlockSums::default()));
     (stripe, footer)
 }
 
