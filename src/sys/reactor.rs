@@ -85,6 +85,7 @@ struct Worker {
     /// Sources to call as writable although nothing happened to their descriptors.
     nudged: Mutex<Vec<u64>>,
     woken: AtomicBool,
+    spin_ns: u64,
 }
 
 /// The threads of one engine.
@@ -101,7 +102,7 @@ struct Shared {
     clockwork: Mutex<Option<Arc<dyn Clockwork>>>,
 }
 
-/// How long a worker that had something to do looks for more before it sleeps.
+/// How long workers look that nobody said it of.
 const SPIN_NS: u64 = 50_000;
 const WAKE_ID: u64 = 0;
 /// Events taken from the kernel at once.
@@ -109,6 +110,11 @@ const EVENTS: usize = 64;
 
 impl Reactor {
     pub fn start(name: &str, threads: usize) -> io::Result<Reactor> {
+        Reactor::start_looking(name, threads, SPIN_NS)
+    }
+
+    /// As `start`, with how long a worker that had something to do looks for more before it sleeps.
+    pub fn start_looking(name: &str, threads: usize, spin_ns: u64) -> io::Result<Reactor> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             wakeups: AtomicU64::new(0),
@@ -121,7 +127,7 @@ impl Reactor {
             next_id: AtomicU64::new(WAKE_ID + 1),
         };
         for index in 0..threads {
-            let worker = Arc::new(Worker::new()?);
+            let worker = Arc::new(Worker::new(spin_ns)?);
             reactor.workers.push(worker.clone());
             let shared = shared.clone();
             // The kernel shows 15 bytes of a thread's name.
@@ -252,7 +258,7 @@ impl Drop for Reactor {
 }
 
 impl Worker {
-    fn new() -> io::Result<Worker> {
+    fn new(spin_ns: u64) -> io::Result<Worker> {
         // SAFETY: plain numbers.
         let epoll = own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         let wake = eventfd()?;
@@ -263,6 +269,7 @@ impl Worker {
             jobs: Mutex::new(VecDeque::new()),
             nudged: Mutex::new(Vec::with_capacity(64)),
             woken: AtomicBool::new(false),
+            spin_ns,
         };
         worker.control(libc::EPOLL_CTL_ADD, worker.wake.as_fd(), Interest::READ.bits(), WAKE_ID)?;
         Ok(worker)
@@ -288,7 +295,7 @@ impl Worker {
         let mut spinner = Spinner::default();
         let mut was_busy = false;
         while !shared.stop.load(Ordering::Acquire) {
-            let budget_ns = if was_busy { SPIN_NS } else { 0 };
+            let budget_ns = if was_busy { self.spin_ns } else { 0 };
             let spun =
                 spinner.spin(budget_ns, || Some(self.take_events(&mut events, 0)).filter(|count| *count > 0));
             let count = spun.unwrap_or_else(|| {

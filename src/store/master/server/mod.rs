@@ -50,6 +50,10 @@ pub use look::{Filter, Seen};
 /// Most threads that serve calls: they take turns at the state.
 const MAX_WORKERS: usize = 16;
 
+/// How long a worker looks for the next call before it sleeps. Who asks one thing after the other is back by then; who moves
+/// bytes in between, or asks for many keys at once, is not, and may need the processor for that.
+const SPIN_NS: u64 = 12_000;
+
 /// How a master is run.
 #[derive(Clone)]
 pub struct Options {
@@ -89,7 +93,8 @@ pub struct Master {
 impl Master {
     pub fn start(options: Options) -> Result<Arc<Master>> {
         let io = |error: std::io::Error| Error::io("starting a master's threads", &error);
-        let reactor = Arc::new(Reactor::start("master", options.workers.clamp(1, MAX_WORKERS)).map_err(io)?);
+        let workers = options.workers.clamp(1, MAX_WORKERS);
+        let reactor = Arc::new(Reactor::start_looking("master", workers, SPIN_NS).map_err(io)?);
         let started = Master::serve(options, &reactor);
         // Its threads hold what it has begun with.
         started.inspect_err(|_| reactor.stop())
