@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::get::{Got, Wanted, attempt};
 use super::leases::Lease;
-use super::pieces::{BlockSums, checksums};
+use super::pieces::BlockSums;
 use super::write::local_of;
 use super::{Store, pieces};
 use crate::engine::batch::{BatchOptions, Request};
@@ -57,23 +57,25 @@ impl Store {
         let behind = room.next(padding + footer);
         let pieces = [piece, behind];
         let pieces = if behind.is_empty() { &pieces[..1] } else { &pieces };
-        let found = self.fetch_quickly(&extent, attempt(lease.until_ns, until), pieces)?;
+        let ends = if sums.is_some() { lease.until_ns.min(until) } else { attempt(lease.until_ns, until) };
+        let found = self.fetch_quickly(&extent, ends, pieces)?;
         if clock::now_ns() >= lease.until_ns {
             return None;
         }
-        let found = checksums(&[piece], &found);
-        match sums {
-            Some((_, sums)) if sums[..] != found[..] => return None,
-            Some(_) => {}
-            None => {
-                let is_right = behind.part(padding, footer).with_bytes(|bytes| {
-                    let footer = Footer::decode(bytes, extent.generation).ok()?;
-                    let is_right = |(block, sum): (usize, &u32)| footer.checksum(block) == Some(*sum);
-                    found.iter().enumerate().all(is_right).then_some(())
-                });
-                is_right?;
-                lease.sums.keep(lease, number, || Some(found.into()));
-            }
+        let sum_of = |block: usize| {
+            let from = block as u64 * CHECKSUM_BLOCK;
+            found.of(piece.part(from as usize, CHECKSUM_BLOCK.min(lease.size - from) as usize))
+        };
+        if let Some((_, sums)) = sums {
+            sums.iter().enumerate().all(|(block, sum)| sum_of(block) == *sum).then_some(())?;
+        } else {
+            let sums: Box<[u32]> = (0..footer::blocks(lease.size)).map(sum_of).collect();
+            behind.part(padding, footer).with_bytes(|bytes| {
+                let footer = Footer::decode(bytes, extent.generation).ok()?;
+                let is_right = |(block, sum): (usize, &u32)| footer.checksum(block) == Some(*sum);
+                sums.iter().enumerate().all(is_right).then_some(())
+            })?;
+            lease.sums.keep(lease, number, || Some(sums));
         }
         Some(Got { version: lease.version, size: lease.size })
     }
@@ -95,7 +97,7 @@ impl Store {
                 break info;
             }
         };
-        let sums = self.engine.sums(id).ok()?;
+        let sums = if length < CHECKSUM_BLOCK { Vec::new() } else { self.engine.sums(id).ok()? };
         self.engine.release(id).ok()?;
         info.status.is_none().then_some(BlockSums(sums))
     }

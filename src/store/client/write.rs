@@ -15,6 +15,7 @@ use super::{Store, pieces};
 use crate::engine::batch::{BatchOptions, Local, Request};
 use crate::error::{Code, Error};
 use crate::fail;
+use crate::rpc::Client;
 use crate::store::footer;
 use crate::store::message::Spot;
 use crate::store::object::{CHECKSUM_BLOCK, Entry, NodeId, stripe_length};
@@ -87,13 +88,14 @@ impl Store {
     }
 
     fn write_inline(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
-        let (mut calls, mut parts) = (Vec::new(), Vec::new());
+        let (mut calls, mut parts, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for (node, entries) in by_node(granted, &entries) {
             let Some(link) = self.nodes.known(node) else {
                 let lost = fail!(Unreachable, "the node {} was lost meanwhile", node.0);
                 entries.iter().for_each(|(put, _)| granted[*put].fail(lost.clone()));
                 continue;
             };
+            let client = link.clients.take();
             let mut rest = entries.as_slice();
             while !rest.is_empty() {
                 let mut bytes = 0;
@@ -103,25 +105,28 @@ impl Store {
                 };
                 let count = rest.iter().take(TOGETHER).take_while(fits).count().max(1);
                 let (now, later) = rest.split_at(count);
-                calls.push(self.inline_call(&link, puts, granted, now));
+                calls.push(self.inline_call(node, &client, puts, granted, now));
                 parts.push(now.to_vec());
                 rest = later;
             }
+            taken.push(client);
         }
         let answers = ask_all(calls, until);
+        drop(taken);
         self.settle_commits(granted, answers, &parts);
     }
 
     fn inline_call(
         &self,
-        link: &NodeLink,
+        node: NodeId,
+        client: &Arc<Client>,
         puts: &[Put<'_>],
         granted: &[Granted],
         entries: &[At],
     ) -> Outgoing {
         let entry = |(put, entry): &At| wire_entry(&granted[*put].entries[*entry].1);
         let call =
-            node::Put { client: self.id.0, node: link.id.0, entries: entries.iter().map(entry).collect() };
+            node::Put { client: self.id.0, node: node.0, entries: entries.iter().map(entry).collect() };
         let bytes: u64 = entries.iter().map(|(put, entry)| granted[*put].entries[*entry].1.length).sum();
         let head = call.encode_to_vec();
         let mut body = Vec::with_capacity(4 + head.len() + bytes as usize);
@@ -136,7 +141,7 @@ impl Store {
             body.resize(begins + footer::offset(length as u64) as usize, 0);
             body.extend_from_slice(&footer);
         }
-        Outgoing { to: link.client.clone(), method: node::Put::METHOD, body }
+        Outgoing { to: client.clone(), method: node::Put::METHOD, body }
     }
 
     fn write_directly(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {

@@ -249,14 +249,18 @@ impl Bench<'_> {
 
     /// Puts of new objects, which are removed when all is measured.
     fn puts(&self) -> Result<Vec<Figure>, String> {
-        let store = self.client(OVER_TCP, &self.master.address)?;
-        let put = |prefix| PutNew { store: &store, from: self.buffer.mem().part(0, 64), prefix, count: 0 };
-        let one = self.measure("put tcp 64 B", 64, 1, vec![put("one")])?;
-        let four = ["a", "b", "c", "d"].map(put).into();
-        let four = self.measure("put tcp 64 B, 4 threads", 64, 1, four)?;
-        let new = Matching { prefix: NEW.into(), ..Default::default() };
-        store.remove_where(&new, false, None).map_err(|failure| text(failure.error))?;
-        Ok(vec![one, four])
+        let mut figures = Vec::new();
+        for (way, name) in [(OVER_TCP, "tcp"), (ON_HOST, "host")] {
+            let store = self.client(way, &self.master.address)?;
+            let put =
+                |prefix| PutNew { store: &store, from: self.buffer.mem().part(0, 64), prefix, count: 0 };
+            figures.push(self.measure(format!("put {name} 64 B"), 64, 1, vec![put("one")])?);
+            let four = ["a", "b", "c", "d"].map(put).into();
+            figures.push(self.measure(format!("put {name} 64 B, 4 threads"), 64, 1, four)?);
+            let new = Matching { prefix: NEW.into(), ..Default::default() };
+            store.remove_where(&new, false, None).map_err(|failure| text(failure.error))?;
+        }
+        Ok(figures)
     }
 
     /// Puts of new objects: into free memory, and into memory that is full all the time.
