@@ -50,9 +50,8 @@ pub use look::{Filter, Seen};
 /// Most threads that serve calls: they take turns at the state.
 const MAX_WORKERS: usize = 16;
 
-/// How long a worker looks for the next call before it sleeps. Who asks one thing after the other is back by then; who moves
-/// bytes in between, or asks for many keys at once, is not, and may need the processor for that.
-const SPIN_NS: u64 = 12_000;
+/// A call about one key takes less, and its caller is back at once; one about many takes more.
+const SHORT_NS: u64 = 15_000;
 
 /// How a master is run.
 #[derive(Clone)]
@@ -94,7 +93,7 @@ impl Master {
     pub fn start(options: Options) -> Result<Arc<Master>> {
         let io = |error: std::io::Error| Error::io("starting a master's threads", &error);
         let workers = options.workers.clamp(1, MAX_WORKERS);
-        let reactor = Arc::new(Reactor::start_looking("master", workers, SPIN_NS).map_err(io)?);
+        let reactor = Arc::new(Reactor::start_for_short("master", workers, SHORT_NS).map_err(io)?);
         let started = Master::serve(options, &reactor);
         // Its threads hold what it has begun with.
         started.inspect_err(|_| reactor.stop())
