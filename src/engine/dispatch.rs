@@ -60,8 +60,9 @@ pub fn resolve_local(run: &Run, memory: &MemoryTable) -> bool {
     })
 }
 
-/// Copies of this many bytes are done at once by the thread that submits; larger ones are shared.
-const INLINE_BYTES: usize = 1 << 20;
+/// Copies of this many bytes are done at once by the thread that submits; larger ones are shared. It is 1 MiB and what may
+/// stand behind it, such as checksums: to wake somebody for those takes longer than they do.
+const INLINE_BYTES: usize = (1 << 20) + (64 << 10);
 /// Slices that one thread takes from a shared copy at a time: 1 MiB.
 const CHUNK_SLICES: u32 = 8;
 

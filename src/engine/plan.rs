@@ -1,8 +1,10 @@
 //! From requests to slices. Pure: what memory is registered and who the peers are is decided elsewhere.
 
+use crate::transport::{SUMMED, SUMS};
+
 /// Most bytes in one slice: the unit of checksums, of striping over lanes and of retries. It fits into a core's L2
 /// cache, so that a checksum and the copy after it read memory once.
-pub const SLICE_SIZE: usize = 128 << 10;
+pub const SLICE_SIZE: usize = SUMS * SUMMED;
 
 /// Cuts one piece of local memory into slices: `(offset in the piece, length)`, all but the last of SLICE_SIZE.
 pub fn cut(length: usize) -> impl Iterator<Item = (usize, usize)> {

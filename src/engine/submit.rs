@@ -281,6 +281,15 @@ impl Engine {
         self.batch(id)?.task(index)
     }
 
+    /// Where SUMMED bytes lie that a batch read and a path has summed, in order, and their sums. Only of batches whose
+    /// caller verifies by itself.
+    pub fn sums(&self, id: u64) -> Result<Vec<(usize, u32)>> {
+        let batches = self.batches.read();
+        let mut sums: Vec<_> = batches.get(id)?.slices.iter().flat_map(Slice::sums).collect();
+        sums.sort_unstable();
+        Ok(sums)
+    }
+
     pub fn cancel(&self, id: u64) -> Result<()> {
         let batch = self.batch(id)?;
         self.stop(&batch, Code::Canceled);

@@ -65,6 +65,11 @@ impl Client {
         })
     }
 
+    /// The same by another connection.
+    pub fn another(&self) -> Arc<Client> {
+        Client::new(&self.reactor, self.worker, self.address.clone(), self.terms.clone())
+    }
+
     /// Calls a method. UNREACHABLE: nobody got the call. CONNECTION_LOST and TIMEOUT: somebody may have carried it out.
     /// It ends at its deadline if somebody calls `tick` from here on.
     pub fn call(&self, method: u16, body: &[u8], deadline_ns: u64, reply: Reply) {

@@ -14,12 +14,14 @@ pub mod frame;
 mod greet;
 mod served;
 mod server;
+mod several;
 
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Reply};
 pub use server::{Answer, Caller, Server, Service};
+pub use several::{Several, Taken};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -39,6 +39,8 @@ struct Inward {
     seal: Option<Seal>,
     /// Not everything that the socket has was read.
     is_behind: bool,
+    /// The other side sends no more than what it has.
+    has_ended: bool,
 }
 
 #[derive(Default)]
@@ -89,6 +91,7 @@ impl Served {
                 inbound: Inbound::default(),
                 seal: None,
                 is_behind: false,
+                has_ended: false,
             }),
             outward: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -188,7 +191,8 @@ impl Served {
         let mut inward = self.inward.lock();
         self.outward.lock().is_corked = true;
         inward.is_behind |= ready.readable;
-        let taken = self.take(&mut inward, ready.ended);
+        inward.has_ended |= ready.ended;
+        let taken = self.take(&mut inward);
         let mut outward = self.outward.lock();
         outward.is_corked = false;
         let flushed = self.flush(&mut outward);
@@ -205,14 +209,21 @@ impl Served {
     }
 
     /// Takes what the socket has, as far as this turn goes and there is room for answers.
-    fn take(&self, inward: &mut Inward, has_ended: bool) -> Result<()> {
+    fn take(&self, inward: &mut Inward) -> Result<()> {
         self.is_paused.store(false, Ordering::SeqCst);
         let mut taken = 0;
-        while inward.is_behind && taken < TURN && self.handle(inward)? {
-            let got = {
+        loop {
+            if !self.handle(inward)? {
+                inward.is_behind = true;
+                break;
+            }
+            if !inward.is_behind || taken >= TURN {
+                break;
+            }
+            let (asked, got) = {
                 let vector = [IoVec::bytes_mut(inward.inbound.room())];
-                net::receive(&self.socket, &vector, Blocking::No)
-                    .map_err(|error| fail!(ConnectionLost, "{error}"))?
+                let got = net::receive(&self.socket, &vector, Blocking::No);
+                (vector[0].len(), got.map_err(|error| fail!(ConnectionLost, "{error}"))?)
             };
             match got {
                 None => inward.is_behind = false,
@@ -220,10 +231,12 @@ impl Served {
                 Some(count) => {
                     taken += count;
                     inward.inbound.received(count);
+                    // Less came than there was room for: of more the worker is told, and of the end it was, perhaps.
+                    inward.is_behind = count == asked || inward.has_ended;
                 }
             }
         }
-        if has_ended && inward.is_behind && self.is_full() {
+        if inward.has_ended && inward.is_behind && self.is_full() {
             bail!(ConnectionLost, "closed, with more calls than it may have");
         }
         Ok(())

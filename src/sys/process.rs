@@ -139,6 +139,11 @@ pub fn host_name() -> String {
     String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
+/// The name that was given for what fails together with this process; without one, the host's.
+pub fn domain(given: &str) -> String {
+    if given.is_empty() { host_name() } else { given.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,6 +85,8 @@ struct Worker {
     /// Sources to call as writable although nothing happened to their descriptors.
     nudged: Mutex<Vec<u64>>,
     woken: AtomicBool,
+    /// After a longer turn it sleeps at once.
+    short_ns: u64,
 }
 
 /// The threads of one engine.
@@ -109,6 +111,12 @@ const EVENTS: usize = 64;
 
 impl Reactor {
     pub fn start(name: &str, threads: usize) -> io::Result<Reactor> {
+        Reactor::start_for_short(name, threads, u64::MAX)
+    }
+
+    /// As `start`; but a worker whose turn took longer than this looks for nothing afterwards: whoever gave it so much to
+    /// do has as much to do with the answer, and may need the processor for that.
+    pub fn start_for_short(name: &str, threads: usize, short_ns: u64) -> io::Result<Reactor> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             wakeups: AtomicU64::new(0),
@@ -121,7 +129,7 @@ impl Reactor {
             next_id: AtomicU64::new(WAKE_ID + 1),
         };
         for index in 0..threads {
-            let worker = Arc::new(Worker::new()?);
+            let worker = Arc::new(Worker::new(short_ns)?);
             reactor.workers.push(worker.clone());
             let shared = shared.clone();
             // The kernel shows 15 bytes of a thread's name.
@@ -252,7 +260,7 @@ impl Drop for Reactor {
 }
 
 impl Worker {
-    fn new() -> io::Result<Worker> {
+    fn new(short_ns: u64) -> io::Result<Worker> {
         // SAFETY: plain numbers.
         let epoll = own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         let wake = eventfd()?;
@@ -263,6 +271,7 @@ impl Worker {
             jobs: Mutex::new(VecDeque::new()),
             nudged: Mutex::new(Vec::with_capacity(64)),
             woken: AtomicBool::new(false),
+            short_ns,
         };
         worker.control(libc::EPOLL_CTL_ADD, worker.wake.as_fd(), Interest::READ.bits(), WAKE_ID)?;
         Ok(worker)
@@ -299,7 +308,7 @@ impl Worker {
                 shared.wakeups.fetch_add(1, Ordering::Relaxed);
                 self.take_events(&mut events, timeout)
             });
-            was_busy = count > 0;
+            let begun = super::clock::now_ns();
             let mut woken = false;
             for event in &events[..count] {
                 let (id, bits) = (event.u64, event.events as libc::c_int);
@@ -316,6 +325,7 @@ impl Worker {
             }
             self.run_nudged(&mut nudged);
             self.run_jobs();
+            was_busy = count > 0 && super::clock::now_ns() - begun <= self.short_ns;
             if keeps_time && (woken || next_tick.is_none_or(|at| super::clock::now_ns() >= at)) {
                 next_tick = tick(shared);
             }

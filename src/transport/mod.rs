@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::Code;
 pub use crate::rpc::connection::Connection;
-use crate::sys::memory::Mem;
+use crate::sys::checksum::{copy_summed, crc32c_of};
+use crate::sys::memory::{Mem, copy};
 pub use crate::telemetry::metrics::Path as PathKind;
 pub use contact::{Contact, ContactEvents, Deliver, Greeting, Reply, ShmOffer, Strangers};
 pub use payload::{Gate, Payload, ZEROS};
@@ -37,6 +38,11 @@ pub enum Priority {
 
 pub const PRIORITIES: usize = 3;
 
+/// Bytes that have a checksum of their own where whoever reads them verifies by itself.
+pub const SUMMED: usize = 64 << 10;
+/// Of those, how many a slice has at most.
+pub const SUMS: usize = 2;
+
 /// A piece of one request: at most `engine::plan::SLICE_SIZE` bytes, within one local and one remote region.
 #[derive(Debug)]
 pub struct Slice {
@@ -51,6 +57,8 @@ pub struct Slice {
     pub retries: AtomicU32,
     /// Epoch of the post it belongs to, doubled, plus one once it is completed.
     pub state: AtomicU32,
+    /// CRC32C of its first SUMMED bytes and of the next, where a path found them out while the bytes were near; else 0.
+    sums: [AtomicU32; SUMS],
 }
 
 impl Slice {
@@ -63,7 +71,45 @@ impl Slice {
             task,
             retries: AtomicU32::new(0),
             state: AtomicU32::new(1),
+            sums: Default::default(),
         }
+    }
+
+    /// Forgets what an earlier post has left.
+    pub fn begin(&self, epoch: u32) {
+        self.retries.store(0, Ordering::Relaxed);
+        self.state.store(epoch << 1, Ordering::Relaxed);
+        self.sums.iter().for_each(|sum| sum.store(0, Ordering::Relaxed));
+    }
+
+    /// Reads it from memory that is mapped here.
+    pub fn read_from(&self, remote: Mem, is_summed: bool) {
+        if !is_summed || self.len() < SUMMED {
+            return copy(self.local, remote);
+        }
+        for at in (0..self.len()).step_by(SUMMED) {
+            let length = SUMMED.min(self.len() - at);
+            let sum = copy_summed(self.local.part(at, length), remote.part(at, length));
+            self.sums[at / SUMMED].store(sum, Ordering::Relaxed);
+        }
+    }
+
+    /// Sums what was read into it.
+    pub fn sum(&self) {
+        for (sum, at) in self.sums.iter().zip((0..self.len()).step_by(SUMMED)) {
+            let length = SUMMED.min(self.len() - at);
+            if length == SUMMED {
+                sum.store(crc32c_of(self.local.part(at, length)), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Where SUMMED bytes lie whose sum was found out, and that.
+    pub fn sums(&self) -> impl Iterator<Item = (usize, u32)> {
+        let whole = self.sums.iter().take(self.len() / SUMMED).enumerate();
+        let found = whole.map(|(index, sum)| (index, sum.load(Ordering::Relaxed)));
+        let address = self.local.address();
+        found.filter(|(_, sum)| *sum != 0).map(move |(index, sum)| (address + index * SUMMED, sum))
     }
 
     pub fn len(&self) -> usize {

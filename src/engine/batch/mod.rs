@@ -169,10 +169,7 @@ impl Batch {
             task.status.store(0, Ordering::Relaxed);
             task.is_done.store(false, Ordering::Relaxed);
         }
-        for slice in &self.slices {
-            slice.retries.store(0, Ordering::Relaxed);
-            slice.state.store(epoch << 1, Ordering::Relaxed);
-        }
+        self.slices.iter().for_each(|slice| slice.begin(epoch));
         self.completed.store(0, Ordering::Relaxed);
         self.failed.store(0, Ordering::Relaxed);
         self.completed_bytes.store(0, Ordering::Relaxed);

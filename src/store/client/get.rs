@@ -7,6 +7,7 @@ use super::failure::{Failure, Result};
 use super::leases::Lease;
 use super::memory::Borrowed;
 use super::nodes::Attachment;
+use super::pieces::BlockSums;
 use super::put::{TOGETHER, unanswered};
 use super::read::{Fetch, Reading, room_for};
 use super::write::local_of;
@@ -76,10 +77,8 @@ impl Store {
     /// UNREACHABLE, CORRUPTED (every replica is), LEASE_EXPIRED (reading took longer than a lease, again and again).
     pub fn get(&self, wanted: &[(&[u8], Wanted<'_>)], options: &GetOptions) -> Vec<Result<Got>> {
         let until = self.until(options.deadline);
-        if let ([(key, wanted)], false) = (wanted, options.fresh)
-            && let Some(got) = self.get_quickly(key, wanted, until)
-        {
-            return vec![Ok(got)];
+        if let [one] = wanted {
+            return vec![self.get_one(one, options.fresh, until)];
         }
         let mut results = Vec::with_capacity(wanted.len());
         for chunk in wanted.chunks(TOGETHER) {
@@ -88,15 +87,44 @@ impl Store {
         results
     }
 
+    fn get_one(&self, one: &(&[u8], Wanted<'_>), fresh: bool, until: u64) -> Result<Got> {
+        let (key, wanted) = one;
+        if !fresh
+            && let Some(lease) = self.leases.get(key, clock::now_ns())
+            && let Some(got) = self.read_quickly(&lease, wanted, until)
+        {
+            return Ok(got);
+        }
+        let (one, mut results) = (std::slice::from_ref(one), vec![None]);
+        let pending = self.locate(one, &[0], fresh, until, &mut results);
+        if let Some(new) = pending.first().filter(|pending| !pending.is_old)
+            && let Some(got) = self.read_quickly(&new.lease, wanted, until)
+        {
+            return Ok(got);
+        }
+        self.read_located(one, pending, results, until).remove(0)
+    }
+
     fn get_chunk(&self, wanted: &[(&[u8], Wanted<'_>)], fresh: bool, until: u64) -> Vec<Result<Got>> {
         let mut results: Vec<Option<Result<Got>>> = wanted.iter().map(|_| None).collect();
+        let all: Vec<usize> = (0..wanted.len()).collect();
+        let pending = self.locate(wanted, &all, fresh, until, &mut results);
+        self.read_located(wanted, pending, results, until)
+    }
+
+    /// Reads objects whose places are known; those that are not have their results.
+    fn read_located(
+        &self,
+        wanted: &[(&[u8], Wanted<'_>)],
+        mut pending: Vec<Pending>,
+        mut results: Vec<Option<Result<Got>>>,
+        until: u64,
+    ) -> Vec<Result<Got>> {
         let pieces = wanted.iter().flat_map(|(_, wanted)| wanted.pieces());
         let borrowed = match Borrowed::new(&self.engine, pieces) {
             Ok(borrowed) => borrowed,
             Err(error) => return wanted.iter().map(|_| Err(error.clone().into())).collect(),
         };
-        let all: Vec<usize> = (0..wanted.len()).collect();
-        let mut pending = self.locate(wanted, &all, fresh, until, &mut results);
         for _ in 0..ROUNDS {
             if pending.is_empty() {
                 break;
@@ -281,9 +309,8 @@ impl Store {
             let mut reading = Reading::default();
             if let Some(replica) = one.lease.replicas.get(one.replica) {
                 let size = one.lease.size;
-                let is_near = self.is_near(replica);
                 wanted[one.index].1.each(size, |offset, length, into| {
-                    reading.add(replica, (size, offset, length), is_near, into, &mut room);
+                    reading.add(replica, (size, offset, length), into, &mut room);
                 });
             }
             readings.push(reading);
@@ -336,11 +363,6 @@ impl Store {
         }
     }
 
-    fn is_near(&self, replica: &Replica) -> bool {
-        let is_near = |node: NodeId| self.nodes.known(node).is_some_and(|link| link.is_local);
-        replica.stripes.iter().all(|extent| is_near(extent.node))
-    }
-
     /// Fetches all bytes of all readings, and looks whether they are right and came in time.
     fn fetch(&self, pending: &[Pending], readings: &[Reading], until: u64) -> Vec<Result<()>> {
         let mut outcomes: Vec<Result<()>> = readings.iter().map(|_| Ok(())).collect();
@@ -348,61 +370,32 @@ impl Store {
         for (index, reading) in readings.iter().enumerate() {
             if reading.fetches.is_empty() {
                 outcomes[index] = Err(fail!(Unreachable, "no replica of the object is there").into());
-            } else if reading.is_stepwise() {
-                outcomes[index] = self.fetch_stepwise(&pending[index], reading, until);
             } else {
                 together.extend(reading.fetches.iter().map(|fetch| (index, fetch)));
             }
         }
-        self.fetch_together(pending, &together, &mut outcomes, until);
+        let sums = self.fetch_together(pending, &together, &mut outcomes, until);
         let now = clock::now_ns();
         for ((one, reading), outcome) in pending.iter().zip(readings).zip(&mut outcomes) {
             if outcome.is_ok() {
                 *outcome = if now >= one.lease.until_ns {
                     Err(expired())
-                } else if reading.is_stepwise() {
-                    Ok(())
                 } else {
-                    reading.verify().map_err(|(extent, refusal)| self.distrust(&extent, refusal))
+                    reading.verify(&sums).map_err(|(extent, refusal)| self.distrust(&extent, refusal))
                 };
             }
         }
         outcomes
     }
 
-    /// Fetches piece by piece what is copied by this thread anyway, and verifies each while it is in the cache.
-    fn fetch_stepwise(&self, one: &Pending, reading: &Reading, until: u64) -> Result<()> {
-        let ends = attempt(one.lease.until_ns, until);
-        reading
-            .each_step(|fetches| {
-                let mut requests = Vec::with_capacity(fetches.len());
-                let mut ways = Vec::with_capacity(fetches.len());
-                for fetch in fetches {
-                    let (request, way) = self.request(fetch, until)?;
-                    requests.push(Ok(request));
-                    ways.push(way);
-                }
-                let deadline = Some(clock::until(ends));
-                let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
-                match self.run(requests, options)?.into_iter().next() {
-                    None => Ok::<(), Failure>(()),
-                    Some((index, error)) => {
-                        self.doubt(&fetches[index], &ways[index], &error);
-                        Err(error.into())
-                    }
-                }
-            })?
-            .map_err(|(extent, refusal)| self.distrust(&extent, refusal))
-    }
-
-    /// Fetches everything else with one batch.
+    /// Fetches everything with one batch.
     fn fetch_together(
         &self,
         pending: &[Pending],
         fetches: &[(usize, &Fetch)],
         outcomes: &mut [Result<()>],
         until: u64,
-    ) {
+    ) -> BlockSums {
         let (mut requests, mut asked) =
             (Vec::with_capacity(fetches.len()), Vec::with_capacity(fetches.len()));
         for (index, fetch) in fetches {
@@ -418,7 +411,7 @@ impl Store {
             }
         }
         if requests.is_empty() {
-            return;
+            return BlockSums::default();
         }
         // Nobody may go on reading when the first of the leases is over; and if one node is silent, the others are tried
         // while the leases still hold.
@@ -426,7 +419,7 @@ impl Store {
         let deadline = Some(clock::until(attempt(ends.unwrap_or(until), until)));
         let options = BatchOptions { deadline, verifies_reads: true, ..Default::default() };
         match self.run(requests, options) {
-            Ok(failed) => {
+            Ok((failed, sums)) => {
                 for (request, error) in failed {
                     let (index, fetch, way) = &asked[request];
                     let index = *index;
@@ -435,8 +428,12 @@ impl Store {
                         outcomes[index] = Err(error.into());
                     }
                 }
+                sums
             }
-            Err(error) => asked.iter().for_each(|(index, ..)| outcomes[*index] = Err(error.clone().into())),
+            Err(error) => {
+                asked.iter().for_each(|(index, ..)| outcomes[*index] = Err(error.clone().into()));
+                BlockSums::default()
+            }
         }
     }
 
@@ -490,7 +487,7 @@ const TOLD: Duration = Duration::from_secs(1);
 const ROUNDS: usize = crate::store::object::MAX_REPLICAS + 8;
 
 /// When one attempt to read ends: what came by then is judged while its lease holds, and the rest has time for another.
-fn attempt(lease_ends: u64, until: u64) -> u64 {
+pub(super) fn attempt(lease_ends: u64, until: u64) -> u64 {
     let now = clock::now_ns();
     now + lease_ends.min(until).saturating_sub(now) / 2
 }

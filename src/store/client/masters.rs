@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Options;
 use super::calls::ask;
 use crate::error::{Code, Result};
-use crate::rpc::{Address, Client, Terms};
+use crate::rpc::{Address, Client, Several, Terms};
 use crate::store::wire::master::{Greet, Stamp, Welcome};
 use crate::store::wire::{Call, MASTER_SERVICE};
 use crate::sys::reactor::Reactor;
@@ -23,7 +23,7 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 struct Current {
-    client: Arc<Client>,
+    clients: Several,
     welcome: Welcome,
     /// When that was said, or a little later.
     greeted_ns: u64,
@@ -96,7 +96,7 @@ impl Masters {
             number += 1;
             let expires_ms = current.at_master_ms(patience);
             let stamped = call.stamped(Stamp { caller: self.id, call: id, attempt: number, expires_ms });
-            let error = match ask(&current.client, stamped.as_ref().unwrap_or(call), patience) {
+            let error = match ask(&current.clients.take(), stamped.as_ref().unwrap_or(call), patience) {
                 Ok(reply) if is_not_ready(&reply) && !is_over(deadline_ns) => None,
                 Ok(reply) => return Ok((reply, asked_ns)),
                 Err(error) => Some(error),
@@ -109,7 +109,8 @@ impl Masters {
                     self.leave(&current);
                 }
                 if !is_passing(error.code) || was_heard && !again || is_over(deadline_ns) {
-                    return Err(error.context(format_args!("asking the master {}", current.client.address())));
+                    return Err(error
+                        .context(format_args!("asking the master {}", current.clients.first().address())));
                 }
             }
             self.leave(&current);
@@ -124,7 +125,7 @@ impl Masters {
 
     pub fn tick(&self, now: u64) -> bool {
         let current = self.current.lock().clone();
-        current.is_some_and(|current| current.client.tick(now))
+        current.is_some_and(|current| current.clients.tick(now))
     }
 
     fn current(&self, deadline_ns: u64) -> Result<Arc<Current>> {
@@ -180,10 +181,10 @@ impl Masters {
                 Client::new(&self.reactor, 0, Address::Local(welcome.local.clone()), self.terms.clone());
             if ask(&local, &Greet {}, attempt(deadline_ns)).is_ok_and(|other| other.master == welcome.master)
             {
-                return Ok(Arc::new(Current { client: local, welcome, greeted_ns }));
+                return Ok(Arc::new(Current { clients: Several::new(local), welcome, greeted_ns }));
             }
         }
-        Ok(Arc::new(Current { client, welcome, greeted_ns }))
+        Ok(Arc::new(Current { clients: Several::new(client), welcome, greeted_ns }))
     }
 }
 

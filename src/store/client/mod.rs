@@ -118,7 +118,7 @@ impl Store {
     }
 
     fn assemble(engine: Arc<Engine>, options: &Options, reactor: &Arc<Reactor>) -> error::Result<Arc<Store>> {
-        let domain = if options.domain.is_empty() { process::host_name() } else { options.domain.clone() };
+        let domain = process::domain(&options.domain);
         // 0 is the writer of what nodes copy.
         let id = ClientId(u64::from_le_bytes(random::bytes()).max(1));
         let masters = Masters::new(options, reactor)?;

@@ -13,7 +13,7 @@ use super::masters::{Masters, resolve};
 use crate::engine::Engine;
 use crate::error::{Code, Context, Result};
 use crate::fail;
-use crate::rpc::{Address, Client, Terms};
+use crate::rpc::{Address, Client, Several, Terms};
 use crate::store::object::{ClientId, Extent, NodeId, SegmentId};
 use crate::store::wire::NODE_SERVICE;
 use crate::store::wire::master::{Contact, Contacts};
@@ -71,6 +71,8 @@ impl Drop for Attachment {
 pub struct NodeLink {
     pub id: NodeId,
     pub client: Arc<Client>,
+    /// For calls that need no attachment: those belong to the connection that made them.
+    pub clients: Several,
     /// It is called without a network.
     pub is_local: bool,
     attachment: Mutex<Option<Arc<Attachment>>>,
@@ -165,7 +167,8 @@ impl Nodes {
         let link = |client: Arc<Client>, is_local, attached: Attached| -> Result<Arc<NodeLink>> {
             let attachment = Attachment::new(&self.engine, attached)?;
             let attachment = Mutex::new(Some(Arc::new(attachment)));
-            Ok(Arc::new(NodeLink { id: node, client, is_local, attachment, is_lost: AtomicBool::new(false) }))
+            let (clients, is_lost) = (Several::new(client.clone()), AtomicBool::new(false));
+            Ok(Arc::new(NodeLink { id: node, client, clients, is_local, attachment, is_lost }))
         };
         if !contact.local.is_empty() && !self.no_local {
             let local = Client::new(&self.reactor, 0, Address::Local(contact.local), self.terms.clone());
@@ -215,6 +218,6 @@ impl Nodes {
 
     pub fn tick(&self, now: u64) -> bool {
         let links: Vec<Arc<NodeLink>> = self.links.lock().values().cloned().collect();
-        links.iter().fold(false, |busy, link| link.client.tick(now) | busy)
+        links.iter().fold(false, |busy, link| link.clients.tick(now) | busy)
     }
 }

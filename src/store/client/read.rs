@@ -4,7 +4,7 @@
 //! our own. Each stripe's footer comes with it.
 
 use super::memory::Room;
-use super::pieces::{checksums, window};
+use super::pieces::{BlockSums, checksums, window};
 use crate::store::footer::{self, Footer};
 use crate::store::object::{CHECKSUM_BLOCK, Entry, Extent, NodeId, Replica, stripe_length};
 use crate::store::refusal::{Refusal, Result};
@@ -26,8 +26,6 @@ struct Check {
     /// Whole blocks, as they lie in memory.
     blocks: Vec<Mem>,
     footer: Mem,
-    /// How many of the fetches it needs.
-    after: usize,
 }
 
 /// Which extent is wrong, and how.
@@ -37,11 +35,7 @@ pub type Wrong = (Extent, Refusal);
 pub struct Reading {
     pub fetches: Vec<Fetch>,
     checks: Vec<Check>,
-    is_stepwise: bool,
 }
-
-/// What is copied and verified in one step: both fit into a processor's cache.
-const STEP: u64 = 4 * CHECKSUM_BLOCK;
 
 /// So much of a stripe is wanted.
 struct Span {
@@ -106,13 +100,11 @@ pub fn room_for(replica: &Replica, size: u64, offset: u64, length: u64) -> usize
 }
 
 impl Reading {
-    /// Adds the bytes `[offset, offset + length)` of an object, which are to come into `pieces`. Memory that is near is
-    /// read in steps.
+    /// Adds the bytes `[offset, offset + length)` of an object, which are to come into `pieces`.
     pub fn add(
         &mut self,
         replica: &Replica,
         (size, offset, length): (u64, u64, u64),
-        is_near: bool,
         pieces: &[Mem],
         room: &mut Room<'_>,
     ) {
@@ -125,15 +117,11 @@ impl Reading {
             blocks.extend(Some(tail).filter(|tail| !tail.is_empty()));
             let padding = room.next(span.padding());
             let footer = room.next(footer::footer_length(span.stripe));
-            if is_near && span.end - span.start > STEP {
-                self.add_steps(&span, &blocks, footer);
-            } else {
-                self.add_whole(&span, blocks, padding, footer);
-            }
+            self.add_span(&span, blocks, padding, footer);
         }
     }
 
-    fn add_whole(&mut self, span: &Span, blocks: Vec<Mem>, padding: Mem, footer: Mem) {
+    fn add_span(&mut self, span: &Span, blocks: Vec<Mem>, padding: Mem, footer: Mem) {
         let (extent, mut into) = (span.extent, blocks.clone());
         let behind = footer::offset(span.stripe);
         if span.end == span.stripe {
@@ -144,49 +132,11 @@ impl Reading {
             self.fetches.push(Fetch { extent, from: span.start, length, into });
         } else {
             self.fetches.push(Fetch { extent, from: span.start, length: span.end - span.start, into });
-            self.add_footer(span, footer);
+            let (from, length) = (behind, footer.len() as u64);
+            self.fetches.push(Fetch { extent, from, length, into: vec![footer] });
         }
         let first_block = (span.start / CHECKSUM_BLOCK) as usize;
-        self.checks.push(Check { extent, first_block, blocks, footer, after: self.fetches.len() });
-    }
-
-    fn add_steps(&mut self, span: &Span, blocks: &[Mem], footer: Mem) {
-        self.is_stepwise = true;
-        self.add_footer(span, footer);
-        let mut from = span.start;
-        while from < span.end {
-            let (extent, length) = (span.extent, STEP.min(span.end - from));
-            let into = window(blocks, from - span.start, length);
-            self.fetches.push(Fetch { extent, from, length, into: into.clone() });
-            let first_block = (from / CHECKSUM_BLOCK) as usize;
-            self.checks.push(Check { extent, first_block, blocks: into, footer, after: self.fetches.len() });
-            from += length;
-        }
-    }
-
-    fn add_footer(&mut self, span: &Span, footer: Mem) {
-        let (from, length) = (footer::offset(span.stripe), footer.len() as u64);
-        self.fetches.push(Fetch { extent: span.extent, from, length, into: vec![footer] });
-    }
-
-    pub fn is_stepwise(&self) -> bool {
-        self.is_stepwise
-    }
-
-    /// Fetches what each check needs, and checks it before the next.
-    pub fn each_step<E>(
-        &self,
-        mut fetch: impl FnMut(&[Fetch]) -> std::result::Result<(), E>,
-    ) -> std::result::Result<std::result::Result<(), Wrong>, E> {
-        let mut done = 0;
-        for check in &self.checks {
-            fetch(&self.fetches[done..check.after])?;
-            done = check.after;
-            if let Err(refusal) = check.verify() {
-                return Ok(Err((check.extent, refusal)));
-            }
-        }
-        Ok(Ok(()))
+        self.checks.push(Check { extent, first_block, blocks, footer });
     }
 
     /// The checksums of an object that was read whole, and is right.
@@ -201,16 +151,16 @@ impl Reading {
     }
 
     /// Whether all that came is what this version's writer wrote. Errors: LEASE_EXPIRED, CORRUPTED; and which extent.
-    pub fn verify(&self) -> std::result::Result<(), Wrong> {
-        self.checks.iter().try_for_each(|check| check.verify().map_err(|refusal| (check.extent, refusal)))
+    pub fn verify(&self, sums: &BlockSums) -> std::result::Result<(), Wrong> {
+        self.checks.iter().try_for_each(|check| check.verify(sums).map_err(|refusal| (check.extent, refusal)))
     }
 }
 
 impl Check {
-    fn verify(&self) -> Result<()> {
+    fn verify(&self, sums: &BlockSums) -> Result<()> {
         self.footer.with_bytes(|bytes| {
             let footer = Footer::decode(bytes, self.extent.generation)?;
-            let found = checksums(&self.blocks);
+            let found = checksums(&self.blocks, sums);
             let is_right = |(index, checksum): (usize, &u32)| {
                 footer.checksum(self.first_block + index) == Some(*checksum)
             };

@@ -8,12 +8,14 @@ use prost::Message;
 use super::calls::{Outgoing, ask_all};
 use super::memory::Borrowed;
 use super::nodes::{Attachment, NodeLink};
+use super::pieces::BlockSums;
 use super::put::{Granted, Put, TOGETHER, unanswered};
 use super::read::extent_of;
 use super::{Store, pieces};
 use crate::engine::batch::{BatchOptions, Local, Request};
 use crate::error::{Code, Error};
 use crate::fail;
+use crate::rpc::Client;
 use crate::store::footer;
 use crate::store::message::Spot;
 use crate::store::object::{CHECKSUM_BLOCK, Entry, NodeId, stripe_length};
@@ -86,13 +88,14 @@ impl Store {
     }
 
     fn write_inline(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
-        let (mut calls, mut parts) = (Vec::new(), Vec::new());
+        let (mut calls, mut parts, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for (node, entries) in by_node(granted, &entries) {
             let Some(link) = self.nodes.known(node) else {
                 let lost = fail!(Unreachable, "the node {} was lost meanwhile", node.0);
                 entries.iter().for_each(|(put, _)| granted[*put].fail(lost.clone()));
                 continue;
             };
+            let client = link.clients.take();
             let mut rest = entries.as_slice();
             while !rest.is_empty() {
                 let mut bytes = 0;
@@ -102,25 +105,28 @@ impl Store {
                 };
                 let count = rest.iter().take(TOGETHER).take_while(fits).count().max(1);
                 let (now, later) = rest.split_at(count);
-                calls.push(self.inline_call(&link, puts, granted, now));
+                calls.push(self.inline_call(node, &client, puts, granted, now));
                 parts.push(now.to_vec());
                 rest = later;
             }
+            taken.push(client);
         }
         let answers = ask_all(calls, until);
+        drop(taken);
         self.settle_commits(granted, answers, &parts);
     }
 
     fn inline_call(
         &self,
-        link: &NodeLink,
+        node: NodeId,
+        client: &Arc<Client>,
         puts: &[Put<'_>],
         granted: &[Granted],
         entries: &[At],
     ) -> Outgoing {
         let entry = |(put, entry): &At| wire_entry(&granted[*put].entries[*entry].1);
         let call =
-            node::Put { client: self.id.0, node: link.id.0, entries: entries.iter().map(entry).collect() };
+            node::Put { client: self.id.0, node: node.0, entries: entries.iter().map(entry).collect() };
         let bytes: u64 = entries.iter().map(|(put, entry)| granted[*put].entries[*entry].1.length).sum();
         let head = call.encode_to_vec();
         let mut body = Vec::with_capacity(4 + head.len() + bytes as usize);
@@ -135,7 +141,7 @@ impl Store {
             body.resize(begins + footer::offset(length as u64) as usize, 0);
             body.extend_from_slice(&footer);
         }
-        Outgoing { to: link.client.clone(), method: node::Put::METHOD, body }
+        Outgoing { to: client.clone(), method: node::Put::METHOD, body }
     }
 
     fn write_directly(&self, puts: &[Put<'_>], granted: &mut [Granted], entries: Vec<At>, until: u64) {
@@ -315,7 +321,7 @@ impl Store {
         }
         let deadline = Some(clock::until(until));
         match self.run(requests, BatchOptions { deadline, ..Default::default() }) {
-            Ok(failed) => {
+            Ok((failed, _)) => {
                 for (index, error) in failed {
                     let put = &mut granted[owners[index]];
                     put.is_in_doubt = true;
@@ -330,12 +336,12 @@ impl Store {
         }
     }
 
-    /// Runs a batch to its end: which requests failed, and why.
+    /// Runs a batch to its end: which requests failed, and why; and sums of what was read.
     pub(super) fn run(
         &self,
         requests: Vec<crate::error::Result<Request>>,
         options: BatchOptions,
-    ) -> crate::error::Result<Vec<(usize, Error)>> {
+    ) -> crate::error::Result<(Vec<(usize, Error)>, BlockSums)> {
         let count = requests.len();
         let id = self.engine.submit(requests.into_iter(), options)?;
         // Batches end by their deadlines; what the peer does not confirm ends soon after.
@@ -354,8 +360,9 @@ impl Store {
                 }
             }
         }
+        let sums = BlockSums(self.engine.sums(id)?);
         self.engine.release(id)?;
-        Ok(failed)
+        Ok((failed, sums))
     }
 
     /// As `settle`, for calls by which nodes commit.
@@ -471,7 +478,7 @@ pub(super) fn data_length(entry: &Entry) -> u64 {
 fn stripe_of(from: &[Mem], put: &Granted, entry: &Entry) -> (Vec<Mem>, Vec<u8>) {
     let first = stripe_length(put.size, entry.stripes.into(), 0);
     let stripe = pieces::window(from, first * u64::from(entry.stripe), data_length(entry));
-    let footer = footer::encode(entry.generation, &pieces::checksums(&stripe));
+    let footer = footer::encode(entry.generation, &pieces::checksums(&stripe, &BlockSums::default()));
     (stripe, footer)
 }
 

@@ -125,14 +125,20 @@ impl Object {
     }
 }
 
-/// SipHash with a seed in front.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyHash(pub u64);
+/// SipHash with a seed in front, which it has taken in already.
+#[derive(Clone, Debug)]
+pub struct KeyHash(DefaultHasher);
 
 impl KeyHash {
-    pub fn of(self, tenant: u16, key: &[u8]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.0, tenant, key).hash(&mut hasher);
+    pub fn new(seed: u64) -> KeyHash {
+        let mut seeded = DefaultHasher::new();
+        seed.hash(&mut seeded);
+        KeyHash(seeded)
+    }
+
+    pub fn of(&self, tenant: u16, key: &[u8]) -> u64 {
+        let mut hasher = self.0.clone();
+        (tenant, key).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -172,7 +178,7 @@ impl Shard {
             self.keys.remove(key);
             return None;
         };
-        let (objects, keys, key_hash) = (&self.objects, &self.keys, self.hash);
+        let (objects, keys, key_hash) = (&self.objects, &self.keys, &self.hash);
         self.index.insert_unique(hash, slot, |slot| {
             let object = objects.get(*slot);
             key_hash.of(object.tenant, keys.get(object.key))

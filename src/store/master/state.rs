@@ -91,13 +91,13 @@ pub struct State {
 impl State {
     /// A master that knows nothing yet. `master` is its own, and `now` the time in milliseconds of any steady clock.
     pub fn new(config: Config, master: MasterId, now: u64) -> State {
-        let hash = KeyHash(config.hash_seed);
+        let hash = KeyHash::new(config.hash_seed);
         State {
             lead: Lead::new(master, now),
-            hash,
             shards: (0..config.shards.max(1))
-                .map(|_| Shard::new(hash, Evictor::new(config.policy, 0)))
+                .map(|_| Shard::new(hash.clone(), Evictor::new(config.policy, 0)))
                 .collect(),
+            hash,
             pool: Pool::new(config.alignment),
             gone: Gone::default(),
             tenants: Tenants::new(config.default_quota),

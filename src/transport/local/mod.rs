@@ -41,6 +41,7 @@ impl LocalPath {
         slices: &[Slice],
         found: &mut Option<Arc<Region>>,
         moved: &mut Moved,
+        is_summed: bool,
     ) -> (u32, Result<()>) {
         let (mut count, mut bytes) = (0, 0);
         while let Some(first) = slices.get(count).filter(|_| bytes < STRIDE) {
@@ -58,7 +59,7 @@ impl LocalPath {
                 let remote = region.mem.part(slice.remote as usize - region.mem.address(), slice.len());
                 match slice.opcode {
                     Opcode::Read => {
-                        copy(slice.local, remote);
+                        slice.read_from(remote, is_summed);
                         moved.read += slice.len() as u64;
                     }
                     Opcode::Write => {
@@ -115,7 +116,7 @@ impl Path for LocalPath {
     }
 
     fn submit(&self, run: Run) {
-        let slices = run.slices();
+        let (slices, is_summed) = (run.slices(), run.owner.verifies_reads());
         let mut found = None;
         let mut moved = Moved::default();
         let mut done = 0u32;
@@ -129,7 +130,7 @@ impl Path for LocalPath {
                 done += 1;
                 continue;
             }
-            let (count, result) = self.copy_some(&slices[done as usize..], &mut found, &mut moved);
+            let (count, result) = self.copy_some(&slices[done as usize..], &mut found, &mut moved, is_summed);
             run.owner.end_touch();
             // Before the last word: whoever waits for the batch finds its bytes counted.
             self.count(&mut moved);

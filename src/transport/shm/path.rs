@@ -95,7 +95,12 @@ impl Copying<'_> {
             drop(inside);
             return self.stop();
         }
-        let copied = if is_mapped { copy_mapped(known, slices) } else { self.copy_by_kernel(slices) };
+        let is_summed = self.run.owner.verifies_reads();
+        let copied =
+            if is_mapped { copy_mapped(known, slices, is_summed) } else { self.copy_by_kernel(slices) };
+        if is_summed && !is_mapped && copied.is_ok() && first.opcode == Opcode::Read {
+            slices.iter().for_each(Slice::sum);
+        }
         self.run.owner.end_touch();
         drop(inside);
         match copied {
@@ -213,11 +218,11 @@ fn group(known: &Known, slices: &[Slice]) -> (usize, usize) {
     (count, bytes)
 }
 
-fn copy_mapped(known: &Known, slices: &[Slice]) -> Copied {
+fn copy_mapped(known: &Known, slices: &[Slice], is_summed: bool) -> Copied {
     for slice in slices {
         let remote = known.mapped(slice.remote, slice.len());
         match slice.opcode {
-            Opcode::Read => copy(slice.local, remote),
+            Opcode::Read => slice.read_from(remote, is_summed),
             Opcode::Write => copy(remote, slice.local),
         }
     }

@@ -18,7 +18,7 @@ use crate::sys::memory::IoVec;
 use crate::sys::net::{self, Blocking};
 use crate::sys::reactor::{Ready, Source};
 use crate::sys::{checksum, clock};
-use crate::transport::{Connection, Opcode, Outcome, Run};
+use crate::transport::{Connection, Opcode, Outcome, Owner, Run};
 use crate::{bail, fail};
 
 /// Most unanswered bytes on one lane: the pipe stays full over a long link, and a slow lane takes no more than that.
@@ -78,6 +78,16 @@ struct State {
     clock_offset_us: i64,
 }
 
+/// A slice whose bytes come next.
+struct Arriving {
+    /// Among all that were asked for together.
+    position: u32,
+    owner: Arc<dyn Owner>,
+    index: usize,
+    /// Stands beside it until the bytes are there.
+    crc: u32,
+}
+
 pub struct Lane {
     link: Weak<Link>,
     /// 0 carries control messages, the others data.
@@ -88,8 +98,8 @@ pub struct Lane {
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
     flights: Mutex<VecDeque<Flight>>,
-    /// Of the answer that is arriving: position in its frame and CRC32C of each piece.
-    checksums: Mutex<Vec<(u32, u32)>>,
+    /// Of the frame of an answer that is arriving.
+    arriving: Mutex<Vec<Arriving>>,
     /// Lists of runs for frames to come, so that posting allocates nothing.
     spare_runs: Mutex<Vec<Vec<Run>>>,
     /// The last WRITE said that more follows: the peer may hold its acknowledgements back until then.
@@ -123,7 +133,7 @@ impl Lane {
             }),
             receiver: Mutex::default(),
             flights: Mutex::new(VecDeque::with_capacity(64)),
-            checksums: Mutex::default(),
+            arriving: Mutex::default(),
             spare_runs: Mutex::new((0..SPARE_RUNS).map(|_| Vec::with_capacity(4)).collect()),
             has_promised: AtomicBool::new(false),
             messages: Mutex::default(),
@@ -541,10 +551,7 @@ impl Handler for Answers<'_> {
         if header.method != Method::Data {
             return Ok(());
         }
-        let mut corrupted = Vec::new();
-        if header.flags & FLAG_CHECKSUM != 0 {
-            self.verify(payload, &mut corrupted);
-        }
+        let mut corrupted = self.verify(payload, header.flags & FLAG_CHECKSUM != 0);
         let mut flights = self.lane.flights.lock();
         let Some(flight) = flights.front_mut() else {
             bail!(ConnectionLost, "the connection was given up");
@@ -575,9 +582,8 @@ impl Answers<'_> {
         }
         let entries = meta.chunks_exact(DataEntry::LENGTH).map(DataEntry::decode);
         let mut refused = Vec::new();
-        // The checksum stands beside its slice until the bytes are there.
-        let mut checksums = self.lane.checksums.lock();
-        checksums.clear();
+        let mut arriving = self.lane.arriving.lock();
+        arriving.clear();
         let slices = flight.slices().enumerate().skip(flight.answered as usize);
         for ((position, (run, index)), entry) in slices.zip(entries) {
             match code_of(entry.status) {
@@ -585,7 +591,8 @@ impl Answers<'_> {
                 None => {
                     let slice = &run.owner.slices()[index as usize];
                     payload.push(slice.local, &Gate::Owner(run.owner.clone(), run.epoch));
-                    checksums.push((position as u32, entry.crc));
+                    let (position, owner) = (position as u32, run.owner.clone());
+                    arriving.push(Arriving { position, owner, index: index as usize, crc: entry.crc });
                 }
             }
         }
@@ -593,13 +600,18 @@ impl Answers<'_> {
         Ok(())
     }
 
-    fn verify(&self, payload: &Payload, corrupted: &mut Vec<(u32, Code)>) {
-        for (piece, (position, expected)) in self.lane.checksums.lock().iter().enumerate() {
+    /// Which of the slices that have come are not what was sent. Where that is for their owners to find out, they get sums.
+    fn verify(&self, payload: &Payload, has_checksum: bool) -> Vec<(u32, Code)> {
+        let mut corrupted = Vec::new();
+        for (piece, one) in self.lane.arriving.lock().drain(..).enumerate() {
             // A shut gate: the batch was stopped, and its slices are completed already.
-            if payload.checksum(piece).is_some_and(|found| found != *expected) {
-                corrupted.push((*position, Code::Corrupted));
+            if has_checksum && payload.checksum(piece).is_some_and(|found| found != one.crc) {
+                corrupted.push((one.position, Code::Corrupted));
+            } else if !has_checksum && one.owner.verifies_reads() {
+                payload.look(piece, || one.owner.slices()[one.index].sum());
             }
         }
+        corrupted
     }
 }
 

@@ -65,6 +65,24 @@ fn with_the_only_replica_gone_the_reader_is_told_so() {
     });
 }
 
+/// Sums are made by whichever path moves the bytes: none may be taken for what it is not.
+#[test]
+fn worn_bytes_are_noticed_whichever_way_they_came() {
+    let cluster = Cluster::new(1, 64 << 20);
+    for transports in ["local", "memfd", "cma", "tcp"] {
+        let store = cluster.client_over(transports, 0);
+        for (key, size) in [(&b"small"[..], 5000), (b"odd", 100_001), (b"large", 3 << 20)] {
+            let data = bytes(5, size);
+            put(&store, key, &data, &PutOptions { upsert: true, ..Default::default() }).expect("room");
+            assert!(get(&store, key, size).expect("as it was put") == data, "{size} bytes by {transports}");
+            let located = store.look_up(&[key], true, store.until(None)).remove(0).expect("there");
+            cluster.nodes[0].damage(&located.replicas[0].stripes[0]);
+            let worn = get(&store, key, size).expect_err("the only one is worn");
+            assert!(matches!(worn.code(), Code::Corrupted | Code::NotFound), "{size} bytes by {transports}");
+        }
+    }
+}
+
 #[test]
 fn a_worn_replica_is_noticed_by_its_reader_and_never_read_again() {
     let cluster = Cluster::new(3, 32 << 20);

@@ -50,6 +50,9 @@ pub use look::{Filter, Seen};
 /// Most threads that serve calls: they take turns at the state.
 const MAX_WORKERS: usize = 16;
 
+/// A call about one key takes less, and its caller is back at once; one about many takes more.
+const SHORT_NS: u64 = 15_000;
+
 /// How a master is run.
 #[derive(Clone)]
 pub struct Options {
@@ -89,7 +92,8 @@ pub struct Master {
 impl Master {
     pub fn start(options: Options) -> Result<Arc<Master>> {
         let io = |error: std::io::Error| Error::io("starting a master's threads", &error);
-        let reactor = Arc::new(Reactor::start("master", options.workers.clamp(1, MAX_WORKERS)).map_err(io)?);
+        let workers = options.workers.clamp(1, MAX_WORKERS);
+        let reactor = Arc::new(Reactor::start_for_short("master", workers, SHORT_NS).map_err(io)?);
         let started = Master::serve(options, &reactor);
         // Its threads hold what it has begun with.
         started.inspect_err(|_| reactor.stop())

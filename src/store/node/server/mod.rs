@@ -296,7 +296,7 @@ impl Core {
         local: String,
         psk: Option<Arc<[u8]>>,
     ) -> Result<Arc<Core>> {
-        let domain = if options.domain.is_empty() { process::host_name() } else { options.domain.clone() };
+        let domain = process::domain(&options.domain);
         let horizon = master::Config::default().horizon_ms();
         let mut inventory = Inventory::new(new_id(NodeId::default()), &address.to_string(), &domain, horizon);
         let mut memory = BTreeMap::new();

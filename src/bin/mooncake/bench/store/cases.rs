@@ -6,13 +6,14 @@ use std::time::Duration;
 use mooncake::config::{Config, Given};
 use mooncake::engine::Engine;
 use mooncake::segment::memory::MemoryOptions;
-use mooncake::store::client::{GetOptions, Options, Put, PutOptions, Store, Wanted};
+use mooncake::store::client::{GetOptions, Matching, Options, Put, PutOptions, Store, Wanted};
 use mooncake::sys::memory::Mem;
 use serde_json::json;
 
 use super::super::drive::{Mover, Outcome, Ticker, drive};
 use super::super::end::text;
 use super::super::floors::raw::{self, Mapped};
+use super::alone::Alone;
 use super::floor::Ping;
 use super::processes::{Process, wait_for};
 use super::rebuild::Rebuilt;
@@ -133,8 +134,8 @@ impl Bench<'_> {
         let keys: Vec<Vec<u8>> = (0..count).map(|index| key(size, index)).collect();
         let pieces = [self.buffer.mem().part(0, size)];
         let puts: Vec<Put<'_>> = keys.iter().map(|key| Put { key, from: &pieces }).collect();
-        for result in store.put(&puts, &PutOptions { upsert: true, ..Default::default() }) {
-            result.map_err(|failure| text(failure.error))?;
+        for put in puts {
+            put_patiently(store, put, &PutOptions { upsert: true, ..Default::default() })?;
         }
         Ok(keys)
     }
@@ -172,9 +173,12 @@ impl Bench<'_> {
 
     fn gets(&self) -> Result<Vec<Figure>, String> {
         let store = self.client(OVER_TCP, &self.master.address)?;
+        let alone = Alone::start(16 * MIB)?;
         let mut figures = vec![self.ping("raw ping 64 B", 64, 64)?];
         for size in [4 * KIB, 64 * KIB, MIB, 16 * MIB] {
             figures.push(self.ping(format!("raw block {}", named(size)), 16, size)?);
+            let reading = alone.reading(store.engine(), self.buffer.mem(), size, 1)?;
+            figures.push(self.measure(format!("engine tcp {}", named(size)), size, 1, vec![reading])?);
             let keys = self.fill(&store, size, 1)?;
             let get = Get::new(&store, keys, self.buffer.mem(), size);
             figures.push(self.measure(format!("get tcp {}", named(size)), size, 1, vec![get])?);
@@ -184,21 +188,18 @@ impl Bench<'_> {
 
     fn batches(&self) -> Result<Vec<Figure>, String> {
         let store = self.client(OVER_TCP, &self.master.address)?;
+        let alone = Alone::start(16 * MIB)?;
         let mut figures = Vec::new();
         for size in [4 * KIB, 64 * KIB, MIB] {
             figures.push(self.ping(format!("raw block 16 x {}", named(size)), 16, 16 * size)?);
+            let reading = alone.reading(store.engine(), self.buffer.mem(), size, 16)?;
+            let name = format!("engine tcp 16 x {}", named(size));
+            figures.push(self.measure(name, 16 * size, 16, vec![reading])?);
             let keys = self.fill(&store, size, 16)?;
             let get = Get::new(&store, keys, self.buffer.mem(), size);
             let name = format!("get tcp 16 x {}", named(size));
             figures.push(self.measure(name, 16 * size, 16, vec![get])?);
-            let put = PutAgain {
-                store: &store,
-                from: self.buffer.mem(),
-                size,
-                count: 16,
-                prefix: "b",
-                keys: Vec::new(),
-            };
+            let put = PutAgain { store: &store, from: self.buffer.mem(), size, count: 16, keys: Vec::new() };
             let name = format!("put tcp 16 x {}", named(size));
             figures.push(self.measure(name, 16 * size, 16, vec![put])?);
         }
@@ -246,13 +247,20 @@ impl Bench<'_> {
         Ok(figures)
     }
 
+    /// Puts of new objects, which are removed when all is measured.
     fn puts(&self) -> Result<Vec<Figure>, String> {
-        let store = self.client(OVER_TCP, &self.master.address)?;
-        let from = self.buffer.mem();
-        let put = |prefix| PutAgain { store: &store, from, size: 64, count: 1, prefix, keys: Vec::new() };
-        let one = self.measure("put tcp 64 B", 64, 1, vec![put("one")])?;
-        let four = ["a", "b", "c", "d"].map(put).into();
-        Ok(vec![one, self.measure("put tcp 64 B, 4 threads", 64, 1, four)?])
+        let mut figures = Vec::new();
+        for (way, name) in [(OVER_TCP, "tcp"), (ON_HOST, "host")] {
+            let store = self.client(way, &self.master.address)?;
+            let put =
+                |prefix| PutNew { store: &store, from: self.buffer.mem().part(0, 64), prefix, count: 0 };
+            figures.push(self.measure(format!("put {name} 64 B"), 64, 1, vec![put("one")])?);
+            let four = ["a", "b", "c", "d"].map(put).into();
+            figures.push(self.measure(format!("put {name} 64 B, 4 threads"), 64, 1, four)?);
+            let new = Matching { prefix: NEW.into(), ..Default::default() };
+            store.remove_where(&new, false, None).map_err(|failure| text(failure.error))?;
+        }
+        Ok(figures)
     }
 
     /// Puts of new objects: into free memory, and into memory that is full all the time.
@@ -263,7 +271,8 @@ impl Bench<'_> {
             let node = node_arguments(&master, bytes);
             let _node = Process::start(&node.each_ref().map(String::as_str))?;
             let store = self.client(OVER_TCP, &master.address)?;
-            let put = PutNew { store: &store, from: self.buffer.mem().part(0, 64 * KIB), count: 0 };
+            let from = self.buffer.mem().part(0, 64 * KIB);
+            let put = PutNew { store: &store, from, prefix: "one", count: 0 };
             figures.push(self.measure(name, 64 * KIB, 1, vec![put])?);
         }
         Ok(figures)
@@ -374,13 +383,12 @@ struct PutAgain<'a> {
     from: Mem,
     size: usize,
     count: usize,
-    prefix: &'static str,
     keys: Vec<Vec<u8>>,
 }
 
 impl Mover for PutAgain<'_> {
     fn step(&mut self, step: u64) -> Result<(), String> {
-        let key = |index| format!("{}-{}-{step:016}-{index:04}", self.prefix, self.size).into();
+        let key = |index| format!("again-{}-{step:016}-{index:04}", self.size).into();
         self.keys = (0..self.count).map(key).collect();
         let pieces: Vec<[Mem; 1]> =
             (0..self.count).map(|index| [self.from.part(index * self.size, self.size)]).collect();
@@ -401,23 +409,30 @@ impl Mover for PutAgain<'_> {
 struct PutNew<'a> {
     store: &'a Store,
     from: Mem,
+    prefix: &'static str,
     count: u64,
 }
+
+/// How their keys begin.
+const NEW: &str = "new-";
 
 impl Mover for PutNew<'_> {
     fn step(&mut self, _: u64) -> Result<(), String> {
         self.count += 1;
-        let key = format!("new-{:020}", self.count).into_bytes();
-        loop {
-            let pieces = [self.from];
-            let put = [Put { key: &key, from: &pieces }];
-            match self.store.put(&put, &PutOptions::default()).remove(0) {
-                Ok(_) => return Ok(()),
-                Err(failure) => match failure.retry_after_ms {
-                    Some(time) => std::thread::sleep(Duration::from_millis(time.min(20).into())),
-                    None => return Err(text(failure.error)),
-                },
-            }
+        let key = format!("{NEW}{}-{:020}", self.prefix, self.count).into_bytes();
+        put_patiently(self.store, Put { key: &key, from: &[self.from] }, &PutOptions::default())
+    }
+}
+
+/// Waits where it is told that there will be room.
+fn put_patiently(store: &Store, put: Put<'_>, options: &PutOptions) -> Result<(), String> {
+    loop {
+        match store.put(std::slice::from_ref(&put), options).remove(0) {
+            Ok(_) => return Ok(()),
+            Err(failure) => match failure.retry_after_ms {
+                Some(time) => std::thread::sleep(Duration::from_millis(time.min(20).into())),
+                None => return Err(text(failure.error)),
+            },
         }
     }
 }
@@ -437,7 +452,7 @@ fn show(args: &StoreArgs, figures: &[Figure]) {
     let p50 = |name: &str| figures.iter().find(|one| one.name == name).map(|one| one.of(|run| run.p50_us));
     if !args.json {
         say!(
-            "{:<28} {:>10} {:>10} {:>12} {:>8} {:>26}  against the floor",
+            "{:<28} {:>10} {:>10} {:>12} {:>8} {:>26}  time of the floor's, rate of the engine's",
             "",
             "p50 us",
             "p99 us",
@@ -461,16 +476,19 @@ fn show(args: &StoreArgs, figures: &[Figure]) {
             None
         };
         let ratio = floor.filter(|floor| *floor > 0.0).map(|floor| own / floor);
+        let size = figure.name.strip_prefix("get tcp ");
+        let share = size.and_then(|size| p50(&format!("engine tcp {size}"))).map(|alone| alone / own);
         if args.json {
             say!(
                 "{}",
                 json!({"case": figure.name, "p50_us": own, "p99_us": figure.of(|run| run.p99_us),
-                       "per_second": per_second, "gib_per_second": gib, "cpu_us": cpu, "times_floor": ratio})
+                       "per_second": per_second, "gib_per_second": gib, "cpu_us": cpu, "times_floor": ratio,
+                       "share_of_engine": share})
             );
             continue;
         }
         say!(
-            "{:<28} {:>10.2} {:>10.2} {:>12.0} {:>8.2} {:>8.1}+{:>8.1}+{:>8.1}  {}",
+            "{:<28} {:>10.2} {:>10.2} {:>12.0} {:>8.2} {:>8.1}+{:>8.1}+{:>8.1}  {:<6} {}",
             figure.name,
             own,
             figure.of(|run| run.p99_us),
@@ -479,7 +497,8 @@ fn show(args: &StoreArgs, figures: &[Figure]) {
             cpu[0],
             cpu[1],
             cpu[2],
-            ratio.map(|ratio| format!("x{ratio:.2}")).unwrap_or_default()
+            ratio.map(|ratio| format!("x{ratio:.2}")).unwrap_or_default(),
+            share.map(|share| format!("{share:.2}")).unwrap_or_default()
         );
     }
 }

@@ -1,5 +1,6 @@
 //! `mooncake bench store`: puts and gets beside what the machine can do, each process on its own.
 
+mod alone;
 mod cases;
 mod floor;
 mod processes;
