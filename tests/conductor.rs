@@ -1,6 +1,6 @@
 //! What the conductor's index and scheduler take: memory per block, allocations; and, when asked for, time.
 //!
-//! `cargo test --release --test conductor -- --ignored --nocapture` prints the times at 10 million blocks.
+//! `cargo test --release --test conductor -- --ignored --nocapture --test-threads 1` prints the times at 10 million blocks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
