@@ -269,11 +269,13 @@ impl Chunks {
         }
     }
 
-    /// Whether the block is one of few in its chunk, while much of the memory is room.
+    /// Whether the block should stand elsewhere: more than half of the memory is room, and it is one of few in its chunk,
+    /// or stands where nothing need be.
     #[inline(always)]
     pub fn is_sparse(&self, at: At) -> bool {
+        let is_one_of_few = |chunk: &Chunk| 2 * usize::from(chunk.count) < CHUNK;
         self.rows * WAYS > 2 * self.len + CHUNK
-            && self.chunks.get(at.chunk()).is_some_and(|chunk| 2 * usize::from(chunk.count) < CHUNK)
+            && (at.chunk() * CHUNK > 2 * self.len || self.chunks.get(at.chunk()).is_some_and(is_one_of_few))
     }
 
     /// Puts a block in: behind `after` if there is room, else where the last one came that had none there.
@@ -324,8 +326,9 @@ impl Chunks {
         if to.chunk() >= at.chunk() {
             return None;
         }
-        let block = self.take(at)?;
-        self.add(to, block);
+        // There first: else its chunk, empty before, could be given back with the one that this leaves empty.
+        self.add(to, self.get(at)?);
+        self.take(at);
         Some(to)
     }
 
@@ -347,7 +350,12 @@ impl Chunks {
     fn next_chunk(&mut self) -> usize {
         while let Some(Reverse(number)) = self.waiting.pop() {
             let number = number as usize;
-            if self.chunks.get_mut(number).is_some_and(|chunk| std::mem::take(&mut chunk.waits)) {
+            // There are none after the last one, either.
+            let Some(chunk) = self.chunks.get_mut(number) else {
+                self.waiting.clear();
+                break;
+            };
+            if std::mem::take(&mut chunk.waits) {
                 self.make(number);
                 return number;
             }
@@ -461,6 +469,14 @@ mod tests {
         at.iter().for_each(|at| _ = chunks.take(*at));
         assert_eq!((chunks.len(), chunks.rows, chunks.parts(), chunks.pages.len()), (0, 0, 0, 0));
         assert_eq!(chunks.put(block(1), None), At(0));
+    }
+
+    #[test]
+    fn the_last_block_of_a_page_moves_to_an_empty_chunk_of_it() {
+        let (mut chunks, at) = filled(CHUNK as u64 + 1);
+        at[..CHUNK].iter().for_each(|at| _ = chunks.take(*at));
+        assert_eq!(chunks.gather(at[CHUNK]), Some(at[0]));
+        assert_eq!((chunks.get(at[0]), chunks.len(), chunks.parts()), (Some(block(CHUNK as u64)), 1, 1));
     }
 
     proptest! {

@@ -10,6 +10,8 @@ use super::places::Bitmap;
 
 /// Most generations that blocks may differ in: whoever wants one more finishes the sweep first.
 const WINDOW: usize = u8::MAX as usize;
+/// With so few left, sweeping begins to hurry.
+pub const CROWDED: usize = WINDOW / 2;
 
 #[derive(Debug)]
 pub struct Clearings {
@@ -30,6 +32,11 @@ impl Clearings {
 
     pub fn is_full(&self) -> bool {
         self.since.len() > WINDOW
+    }
+
+    /// So many more, at most, and it is full.
+    pub fn is_crowded(&self) -> bool {
+        self.since.len() > WINDOW - CROWDED
     }
 
     /// Voids what all blocks say of these planes of the slot. Not while full.

@@ -44,16 +44,18 @@ impl PrefixIndex {
         }
     }
 
-    /// Puts a block back that was not seen for `idle` seconds before `now`.
+    /// Puts a block back that was not seen for `idle` seconds before `now`, unless it was seen here.
     pub fn put_back(&mut self, key: u64, idle: u32, holders: &[(HolderId, Tiers)], now: u64) {
         self.tick = tick_of(now).max(self.tick);
         for (holder, tiers) in holders {
             let tiers = tiers & ALL_TIERS;
             if let Some(slot) = self.holders.slot(*holder).filter(|_| tiers != 0) {
-                let found = Found { here: self.table.find(key), last: None };
-                let (_, at) = self.add(slot, tiers, key, found);
+                let here = self.table.find(key);
+                let before = here.and_then(|at| self.table.get(at)).map_or(0, |block| block.seen);
+                let (_, at) = self.add(slot, tiers, key, Found { here, last: None });
                 if let Some(block) = self.table.get(at) {
-                    self.table.set(at, Block { seen: self.tick.saturating_sub(idle), ..block });
+                    let seen = self.tick.saturating_sub(idle).max(before);
+                    self.table.set(at, Block { seen, ..block });
                 }
             }
         }
@@ -106,6 +108,15 @@ mod tests {
         assert_eq!(again.len(), 0, "they were 40 seconds old when they came");
         to.sweep(usize::MAX, 52_000);
         assert_eq!(to.len(), 2, "they were asked for since");
+    }
+
+    #[test]
+    fn a_block_that_is_put_back_after_it_was_stored_anew_is_as_young_as_that() {
+        let (mut index, ids) = index(1);
+        index.apply(&[Event::Stored { holder: ids[0], tier: Tier::Device, keys: &[1] }], 100_000);
+        index.put_back(1, 45, &[(ids[0], 1)], 100_000);
+        index.sweep(usize::MAX, 106_000);
+        assert_eq!(index.len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The index of one context: events change it, time wears it off.
 
 use super::chunks::{At, Block};
-use super::clearings::Clearings;
+use super::clearings::{CROWDED, Clearings};
 use super::holders::{Holder, HolderId, Holders};
 use super::places::{ALL_PLANES, PROMISED_ONLY, Places, Wide};
 use super::promises::Promises;
@@ -286,6 +286,10 @@ impl PrefixIndex {
     }
 
     fn clear(&mut self, slot: u16, planes: u8) {
+        // Two rounds, of which the second begins with all that was cleared so far, make room before it is needed.
+        if self.clearings.is_crowded() {
+            self.sweep_some(self.table.room().div_ceil(CROWDED / 2));
+        }
         while self.clearings.is_full() {
             self.sweep_one();
         }

@@ -454,23 +454,32 @@ mod tests {
         assert!((0..100).all(|key| table.near(key, 8).count() == 8));
     }
 
-    #[test]
-    fn blocks_that_are_left_over_here_and_there_come_together_in_less_memory() {
-        let mut table = Table::new(5);
-        (0..50_000).for_each(|key| _ = table.insert(block(key), None));
-        let room = table.room();
-        (0..50_000).filter(|key| key % 10 != 0).for_each(|key| {
-            table.remove(table.find(key).expect("it is there"));
-        });
-        assert_eq!(table.room(), room);
+    fn gather_all(table: &mut Table) {
         let mut at = At(0);
         while at < table.end() {
             table.gather(at);
             at = at.next();
         }
-        assert!(table.room() * 2 < room, "{} of {room}", table.room());
-        assert_eq!(keys(&table), (0..5000).map(|key| key * 10).collect());
-        assert!((0..5000).all(|key| table.find(key * 10).is_some_and(|at| table.chunks.key(at) == key * 10)));
+    }
+
+    #[test]
+    fn blocks_that_are_left_over_come_together_in_less_memory_alone_or_side_by_side() {
+        for is_kept in [|key: &u64| key % 10 == 0, |key: &u64| key % 2000 < 200] {
+            let mut table = Table::new(5);
+            (0..50_000).for_each(|key| _ = table.insert(block(key), None));
+            let room = table.room();
+            (0..50_000).filter(|key| !is_kept(key)).for_each(|key| {
+                table.remove(table.find(key).expect("it is there"));
+            });
+            (0..2).for_each(|_| gather_all(&mut table));
+            assert!(table.room() * 4 < room, "{} of {room}", table.room());
+            assert_eq!(keys(&table), (0..50_000).filter(is_kept).collect());
+            assert!(
+                keys(&table)
+                    .into_iter()
+                    .all(|key| table.get(table.find(key).expect("it is there")) == Some(block(key)))
+            );
+        }
     }
 
     proptest! {
