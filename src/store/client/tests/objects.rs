@@ -221,7 +221,8 @@ fn a_hundred_thousand_odd_keys_are_put_found_listed_and_removed() {
     let mut sorted = all.clone();
     sorted.sort_unstable();
     assert!(listed(&store, 4096) == sorted, "not all are listed");
-    assert_eq!(store.remove_where(&Matching::default(), true, None).expect("swept").removed, KEYS);
+    // Those that were read last may be leased still.
+    assert_eq!(store.remove_where(&Matching::default(), false, None).expect("swept").removed, KEYS);
     wait_until("memory that is free again", || {
         cluster.master.with(|state, _| state.segments().iter().all(|one| one.used == 0))
     });
