@@ -264,11 +264,13 @@ fn times_of_decisions_among_256_instances() {
 struct Traffic<'a> {
     ids: &'a [HolderId],
     chains: u64,
+    /// Blocks of an event.
+    run: usize,
     step: u64,
     stored: VecDeque<(HolderId, Vec<u64>)>,
 }
 
-/// Blocks per event: a message of an engine in the middle of a prefill.
+/// Blocks of an event of an engine in the middle of a prefill.
 const RUN: usize = 32;
 
 impl Traffic<'_> {
@@ -278,16 +280,16 @@ impl Traffic<'_> {
         let (chosen, holder) = (random(self.step), self.ids[random(!self.step) as usize % self.ids.len()]);
         // Every second run is new to the index.
         let number = if chosen % 2 == 0 { self.chains + self.step } else { chosen % self.chains };
-        let from = (chosen >> 32) as usize % (CHAIN as usize - RUN);
-        let keys: Vec<u64> = (from..from + RUN).map(|at| random(number * CHAIN + at as u64)).collect();
+        let from = (chosen >> 32) as usize % (CHAIN as usize - self.run);
+        let keys: Vec<u64> = (from..from + self.run).map(|at| random(number * CHAIN + at as u64)).collect();
         apply(Event::Stored { holder, tier: Tier::Disk, keys: &keys });
         self.stored.push_back((holder, keys));
         if self.stored.len() <= 10_000 {
-            return RUN;
+            return self.run;
         }
         let (holder, keys) = self.stored.pop_front().expect("it is not empty");
         apply(Event::Removed { holder, tier: Tier::Disk, keys: &keys });
-        2 * RUN
+        self.run + keys.len()
     }
 }
 
@@ -345,14 +347,30 @@ fn times_of_matches(mix: Mix) {
     let still = time_matches(chains, 20_000, |keys, matches| index.find(keys, chains, matches));
     println!("match of {CHAIN} blocks, index at rest: {}", percentiles(still));
 
-    let mut traffic = Traffic { ids: &ids, chains, step: 0, stored: VecDeque::new() };
+    let mut traffic = Traffic { ids: &ids, chains, run: RUN, step: 0, stored: VecDeque::new() };
     let (start, mut blocks) = (Instant::now(), 0);
     while blocks < 5_000_000 {
         blocks += traffic.next(|event| _ = index.apply(&[event], chains));
     }
     println!("events alone: {:.2} M blocks per second", blocks as f64 / start.elapsed().as_secs_f64() / 1e6);
 
-    let (lock, done) = (RwLock::new(index), AtomicBool::new(false));
+    let lock = RwLock::new(index);
+    for run in [RUN, 1] {
+        traffic.run = run;
+        time_matches_with_events(&lock, &mut traffic);
+    }
+    let mut index = lock.into_inner();
+    let start = Instant::now();
+    index.unregister(ids[0]).expect("registered");
+    println!("unregistering one of {INSTANCES}: {:?}", start.elapsed());
+    let start = Instant::now();
+    index.sweep(usize::MAX, chains + 5000);
+    println!("one round over the whole table: {:?}", start.elapsed());
+}
+
+/// Matches behind a lock, while events of 200,000 blocks come in each second.
+fn time_matches_with_events(lock: &RwLock<PrefixIndex>, traffic: &mut Traffic<'_>) {
+    let (chains, run, done) = (traffic.chains, traffic.run, AtomicBool::new(false));
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let (start, mut blocks) = (Instant::now(), 0);
@@ -368,14 +386,10 @@ fn times_of_matches(mix: Mix) {
             lock.read().find(keys, chains + 5000, matches);
         });
         done.store(true, Ordering::Relaxed);
-        println!("match of {CHAIN} blocks, behind a lock with a writer: {}", percentiles(times));
+        println!(
+            "match of {CHAIN} blocks, with events of {run} blocks behind a lock: {}",
+            percentiles(times)
+        );
         println!("  the writer took {:.0} blocks of events per second", writer.join().expect("no panic"));
     });
-    let mut index = lock.into_inner();
-    let start = Instant::now();
-    index.unregister(ids[0]).expect("registered");
-    println!("unregistering one of {INSTANCES}: {:?}", start.elapsed());
-    let start = Instant::now();
-    index.sweep(usize::MAX, chains + 5000);
-    println!("one round over the whole table: {:?}", start.elapsed());
 }

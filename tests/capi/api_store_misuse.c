@@ -365,6 +365,7 @@ static void try_one(const function_t *function, const spoil_t *spoil) {
   make_arguments(&a, function);
   spoil->spoil(&a);
   if ((function->has & ENDS) && spoil->spoil == root_null) expected = MC_OK; /* as free(NULL) */
+  /* A failure whose text is known, so that a missing one shows. An address may have any digits. */
   CHECK_STATUS(MC_ERR_INVALID_ARGUMENT, mc_log_set_level(99));
   before = a;
   mc_status_t status = function->call(&a);
@@ -374,7 +375,7 @@ static void try_one(const function_t *function, const spoil_t *spoil) {
     fprintf(stderr, "%s with %s: expected %s, got %s: \"%s\"\n", function->name, spoil->what, mc_status_name(expected),
             mc_status_name(status), text);
     faults++;
-  } else if (status != MC_OK && (text[0] == 0 || strstr(text, "99") != NULL)) {
+  } else if (status != MC_OK && (text[0] == 0 || strstr(text, "log level") != NULL)) {
     fprintf(stderr, "%s with %s: failed without a text\n", function->name, spoil->what);
     faults++;
   } else if (memcmp(before.out_room, a.out_room, sizeof a.out_room) != 0 ||
