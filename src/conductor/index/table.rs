@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn blocks_that_are_left_over_come_together_in_less_memory_alone_or_side_by_side() {
-        for is_kept in [|key: &u64| key % 10 == 0, |key: &u64| key % 2000 < 200] {
+        for is_kept in [|key: &u64| key.is_multiple_of(10), |key: &u64| key % 2000 < 200] {
             let mut table = Table::new(5);
             (0..50_000).for_each(|key| _ = table.insert(block(key), None));
             let room = table.room();
