@@ -5,7 +5,8 @@
 //!   fit.rs       the numbers of prefill, from what instances report
 //! ```
 //!
-//! All times are seconds, all rates bytes per second. Every number of a [`Cost`] can be set; [`Cost::check`] tells which one cannot be.
+//! All times are seconds, all rates bytes per second. Every number of a [`Cost`] can be set; [`Cost::check`] tells which
+//! one cannot be.
 
 mod fit;
 mod presets;

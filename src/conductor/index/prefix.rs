@@ -151,10 +151,7 @@ impl PrefixIndex {
     /// Takes promises back, those that others made for the same blocks and holder included.
     pub fn withdraw(&mut self, holder: HolderId, keys: &[u64]) {
         if let Some(slot) = self.holders.slot(holder) {
-            self.each(keys, |index, key, found| {
-                index.promises.forget((key, slot));
-                index.take(slot, PROMISED_ONLY, found.here)
-            });
+            self.each(keys, |index, key, found| index.end_promise(slot, key, found.here));
         }
     }
 
@@ -210,20 +207,23 @@ impl PrefixIndex {
     fn store(&mut self, slot: u16, tier: Tier, key: u64, found: Found) -> At {
         let (had, at) = self.add(slot, plane(tier), key, found);
         if had & PROMISED_ONLY != 0 && tier != Tier::Store {
-            self.promises.forget((key, slot));
-            self.take(slot, PROMISED_ONLY, Some(at));
+            self.end_promise(slot, key, Some(at));
         }
         at
     }
 
+    fn end_promise(&mut self, slot: u16, key: u64, at: Option<At>) -> Option<At> {
+        self.promises.forget((key, slot));
+        self.take(slot, PROMISED_ONLY, at)
+    }
+
     /// None if the block is there.
-    fn promise_one(&mut self, slot: u16, key: u64, found: Found, deadline: u64) -> Option<At> {
+    fn promise_one(&mut self, slot: u16, key: u64, mut found: Found, deadline: u64) -> Option<At> {
         let had = found.here.map_or(0, |at| self.planes(slot, at));
         if had & !PROMISED_ONLY & !plane(Tier::Store) != 0 {
             return None;
         }
         let open = had & PROMISED_ONLY != 0;
-        let mut found = found;
         while !open && self.promises.len() >= self.limits.promises.max(1) {
             let Some((other, slot)) = self.promises.take_due(u64::MAX) else { break };
             self.take(slot, PROMISED_ONLY, self.table.find(other));

@@ -32,7 +32,7 @@ pub fn window(pieces: &[Mem], from: u64, length: u64) -> Vec<Mem> {
     window
 }
 
-/// BlockSums of blocks that were found out while these were read, by where they lie, in order.
+/// CRC32C of blocks that was found out while they were read, by where they lie, in order.
 #[derive(Debug, Default)]
 pub struct BlockSums(pub Vec<(usize, u32)>);
 
